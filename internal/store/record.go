@@ -48,9 +48,11 @@ type Event struct {
 	DedupeKey string
 	// ProviderID is the delivery id that the sender gave, if any.
 	ProviderID string
-	// DuplicateOf is the first event of which this one is a repetition; such an
-	// event causes no deliveries unless its source says so.
+	// DuplicateOf is the first event of which this one is a repetition.
 	DuplicateOf Position
+	// Redeliver says that a repetition is matched like any event. It steers the
+	// bus and is not stored.
+	Redeliver bool
 	// VerifiedBy says how the sender was proven; nil for events made here.
 	VerifiedBy *Verified
 	// Generation is the configuration that matched it.
