@@ -47,7 +47,7 @@ func (c *compiler) limit(text string, most int, field Field, name string) {
 func (c *compiler) constant(text []byte) {
 	c.limit(string(text), maxConstant, FieldConstant, "")
 	sc := scanner{data: text}
-	if _, end := sc.document(); end < 0 {
+	if !sc.document() {
 		c.fail(&Error{
 			Code: CodeInvalidConstant, Field: FieldConstant, Offset: sc.bad,
 			Problem: "not valid JSON: " + sc.why,
@@ -227,8 +227,9 @@ func (c *compiler) summarize() {
 	if c.t.summary != nil {
 		return
 	}
-	names := []string{"id", "account", "detail-type", "time", "source", "region", "resources",
-		"version"}
+	names := [...]string{
+		"id", "account", "detail-type", "time", "source", "region", "resources", "version",
+	}
 	c.t.summary = make([]summaryField, len(names))
 	for i, name := range names {
 		key := name

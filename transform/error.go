@@ -91,7 +91,7 @@ func (e *Error) Error() string {
 // EventBridge words the error as the PutTargets operation of EventBridge does for the target
 // with the given id. Problems for which the service has no words of its own read as in Error.
 func (e *Error) EventBridge(target string) string {
-	switch e.Code {
+	switch e.Code { //nolint:exhaustive // the service has words for these only
 	case CodeConflict:
 		return "Only one of Input, InputPath, or InputTransformer must be provided for target " +
 			target + "."

@@ -3,22 +3,22 @@ package transform
 // found is one value of the event: a slice of its bytes.
 type found struct {
 	raw    []byte
+	at     int  // offset in the document
 	spaced bool // holds insignificant blanks
 }
 
-// hit is a value found below a [*].
-type hit struct {
-	slot int
-	found
+// slot is what a path selects: one value, or with [*] a list of them.
+type slot struct {
+	found          // raw is nil if there is none
+	isList bool    // the array of the first [*] is there, even if nothing below it is
+	list   []found // in document order
 }
 
 // picker walks one document once and notes the values at the places of a path tree. Parts of the
 // document that no path names are checked and passed over.
 type picker struct {
 	scanner
-	one  []found // by slot, for paths without [*]
-	hits []hit   // for paths with [*], in document order
-	seen []bool  // by slot: the array of the first [*] is there, even if it is empty
+	slots []slot
 }
 
 // visit notes what the paths at and below n want of the value at p, and returns its end.
@@ -33,21 +33,22 @@ func (k *picker) visit(n *node, p int) int {
 		p = k.value(p, 0)
 	}
 	if p >= 0 && n.ends {
-		k.note(n, found{raw: k.data[from:p:p], spaced: k.blanks != blanks})
+		k.note(n, found{raw: k.data[from:p:p], at: from, spaced: k.blanks != blanks})
 	}
 	return p
 }
 
 func (k *picker) note(n *node, f found) {
+	s := &k.slots[n.lo]
 	if n.many {
-		k.hits = append(k.hits, hit{n.lo, f})
+		s.list = append(s.list, f)
 		return
 	}
-	k.one[n.lo] = f
+	s.found = f
 }
 
 func (k *picker) visitObject(n *node, p int) int {
-	mark := len(k.hits)
+	start := p
 	for p = k.first(p, '}'); p >= 0; {
 		if k.data[p] == '}' {
 			return p + 1
@@ -57,7 +58,7 @@ func (k *picker) visitObject(n *node, p int) int {
 			break
 		}
 		if to := n.match(k.data[from:p]); to != nil {
-			k.forget(to, mark)
+			k.forget(to, start)
 			p = k.visit(to, p)
 		} else {
 			p = k.value(p, 0)
@@ -72,8 +73,8 @@ func (k *picker) visitObject(n *node, p int) int {
 
 func (k *picker) visitArray(n *node, p int) int {
 	if n.all != nil {
-		for slot := n.all.lo; slot < n.all.hi; slot++ {
-			k.seen[slot] = true
+		for i := n.all.lo; i < n.all.hi; i++ {
+			k.slots[i].isList = true
 		}
 	}
 	i := 0
@@ -108,20 +109,19 @@ func (k *picker) visitElement(n *node, p, i int) int {
 	return k.value(p, 0)
 }
 
-// forget drops what an earlier member of the same name in the same object gave: the last one
-// counts. Of the hits only those from mark on belong to this object.
-func (k *picker) forget(n *node, mark int) {
-	if !n.many {
-		clear(k.one[n.lo:n.hi])
-		clear(k.seen[n.lo:n.hi])
-	}
-	kept := k.hits[:mark]
-	for _, h := range k.hits[mark:] {
-		if h.slot < n.lo || h.slot >= n.hi {
-			kept = append(kept, h)
+// forget drops what an earlier member of the same name gave, in the object that starts at start:
+// the last one counts. Of a list only the values from start on belong to this object.
+func (k *picker) forget(n *node, start int) {
+	for i := n.lo; i < n.hi; i++ {
+		s := &k.slots[i]
+		if !n.many {
+			*s = slot{}
+			continue
+		}
+		for len(s.list) > 0 && s.list[len(s.list)-1].at >= start {
+			s.list = s.list[:len(s.list)-1]
 		}
 	}
-	k.hits = kept
 }
 
 // match finds the place for the member whose text starts with a quoted key.

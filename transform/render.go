@@ -47,17 +47,11 @@ func (r *renderer) read(n *node, data []byte, part string) (found, error) {
 	start := r.space(0)
 	blanks := r.blanks
 	end := r.visit(n, start)
-	f := found{spaced: r.blanks != blanks}
-	if end >= 0 {
-		if rest := r.space(end); rest < len(data) {
-			end = r.fail(rest, "more text after the end of the document")
-		}
+	spaced := r.blanks != blanks
+	if !r.end(end) {
+		return found{}, invalidEvent(part, r.bad, r.why)
 	}
-	if end < 0 {
-		return f, invalidEvent(part, r.bad, r.why)
-	}
-	f.raw = data[start:end:end]
-	return f, nil
+	return found{raw: data[start:end:end], spaced: spaced}, nil
 }
 
 func invalidEvent(part string, at int, why string) *Error {
@@ -74,7 +68,7 @@ func (r *renderer) value() ([]byte, error) {
 	if p.source == fromPath && !r.exists(p.slot) {
 		return nil, &Error{
 			Code: CodeNotFound, Field: FieldPath, Path: r.t.path, Offset: -1,
-			Problem: fmt.Sprintf("%s selects nothing in this event", r.t.path),
+			Problem: r.t.path + " selects nothing in this event",
 			Hint: "narrow the pattern of the rule to events that have it, or use a template, " +
 				"where a value that is not there is written as an empty string",
 		}
@@ -83,8 +77,8 @@ func (r *renderer) value() ([]byte, error) {
 	switch {
 	case p.source == fromEvent && r.event.Detail == nil && !r.envelope.spaced:
 		return r.envelope.raw, nil
-	case p.source == fromPath && r.one[p.slot].raw != nil && !r.one[p.slot].spaced:
-		return r.one[p.slot].raw, nil
+	case p.source == fromPath && r.slots[p.slot].raw != nil && !r.slots[p.slot].spaced:
+		return r.slots[p.slot].raw, nil
 	}
 	return r.appendJSON(make([]byte, 0, r.size(p)), p), nil
 }
@@ -170,7 +164,7 @@ func (r *renderer) breaks(p *piece, at int, why string) *Error {
 // confirm checks a document whose template alone does not promise JSON.
 func (r *renderer) confirm(doc []byte) ([]byte, error) {
 	sc := scanner{data: doc}
-	if _, end := sc.document(); end >= 0 {
+	if sc.document() {
 		return doc, nil
 	}
 	e := *r.t.unsure
@@ -187,7 +181,7 @@ func (r *renderer) confirm(doc []byte) ([]byte, error) {
 
 // exists reports whether the path of slot selects anything; an empty list counts.
 func (r *renderer) exists(slot int) bool {
-	return slot >= 0 && (r.one[slot].raw != nil || r.seen[slot])
+	return slot >= 0 && (r.slots[slot].raw != nil || r.slots[slot].isList)
 }
 
 // composite reports whether p stands for an object or an array.
@@ -199,8 +193,8 @@ func (r *renderer) composite(p *piece) bool {
 		if p.slot < 0 {
 			return false
 		}
-		raw := r.one[p.slot].raw
-		return r.seen[p.slot] || raw != nil && (raw[0] == '{' || raw[0] == '[')
+		raw := r.slots[p.slot].raw
+		return r.slots[p.slot].isList || raw != nil && (raw[0] == '{' || raw[0] == '[')
 	case fromRuleARN, fromRuleName, fromIngestionTime:
 	}
 	return false
@@ -213,10 +207,10 @@ func (r *renderer) kind(p *piece) string {
 		return "event"
 	case p.source != fromPath:
 		return "text"
-	case r.seen[p.slot]:
+	case r.slots[p.slot].isList:
 		return "list of values"
 	}
-	switch r.one[p.slot].raw[0] {
+	switch r.slots[p.slot].raw[0] {
 	case '{':
 		return "object"
 	case '[':
@@ -253,14 +247,10 @@ func (r *renderer) size(p *piece) int {
 		if p.slot < 0 {
 			return n
 		}
-		if r.seen[p.slot] {
-			for _, h := range r.hits {
-				if h.slot == p.slot {
-					n += len(h.raw) + 1
-				}
-			}
+		for _, f := range r.slots[p.slot].list {
+			n += len(f.raw) + len(",")
 		}
-		return n + len(r.one[p.slot].raw)
+		return n + len(r.slots[p.slot].raw)
 	}
 	return len(p.literal)
 }
@@ -282,10 +272,10 @@ func (r *renderer) appendJSON(dst []byte, p *piece) []byte {
 		return r.appendSummary(dst)
 	case !r.exists(p.slot):
 		return append(dst, `""`...)
-	case r.seen[p.slot]:
-		return r.appendList(dst, p.slot)
+	case r.slots[p.slot].isList:
+		return appendList(dst, r.slots[p.slot].list)
 	default:
-		return appendFound(dst, r.one[p.slot])
+		return appendFound(dst, r.slots[p.slot].found)
 	}
 }
 
@@ -299,8 +289,8 @@ func (r *renderer) appendPlain(dst []byte, p *piece) []byte {
 		return r.appendTime(dst)
 	case p.source == fromPath && !r.exists(p.slot):
 		return dst
-	case p.source == fromPath && !r.seen[p.slot] && r.one[p.slot].raw[0] == '"':
-		return appendUnquoted(dst, r.one[p.slot].raw)
+	case p.source == fromPath && !r.slots[p.slot].isList && r.slots[p.slot].raw[0] == '"':
+		return appendUnquoted(dst, r.slots[p.slot].raw)
 	default:
 		return r.appendJSON(dst, p)
 	}
@@ -330,28 +320,25 @@ func (r *renderer) appendEvent(dst []byte) []byte {
 func (r *renderer) appendSummary(dst []byte) []byte {
 	dst = append(dst, '{')
 	for _, f := range r.t.summary {
-		if r.one[f.slot].raw == nil {
+		if r.slots[f.slot].raw == nil {
 			continue
 		}
 		if dst[len(dst)-1] != '{' {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, f.key...)
-		dst = appendFound(dst, r.one[f.slot])
+		dst = appendFound(dst, r.slots[f.slot].found)
 	}
 	return append(dst, '}')
 }
 
-func (r *renderer) appendList(dst []byte, slot int) []byte {
+func appendList(dst []byte, list []found) []byte {
 	dst = append(dst, '[')
-	for _, h := range r.hits {
-		if h.slot != slot {
-			continue
-		}
-		if dst[len(dst)-1] != '[' {
+	for i, f := range list {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendFound(dst, h.found)
+		dst = appendFound(dst, f)
 	}
 	return append(dst, ']')
 }

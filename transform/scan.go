@@ -28,16 +28,20 @@ func (s *scanner) fail(at int, why string) int {
 }
 
 // document scans one value with nothing but blanks around it.
-func (s *scanner) document() (start, end int) {
-	start = s.space(0)
-	end = s.value(start, 0)
-	if end < 0 {
-		return start, -1
+func (s *scanner) document() bool {
+	return s.end(s.value(s.space(0), 0))
+}
+
+// end checks that a scan came to the position p and that only blanks follow.
+func (s *scanner) end(p int) bool {
+	if p < 0 {
+		return false
 	}
-	if rest := s.space(end); rest < len(s.data) {
-		return start, s.fail(rest, "more text after the end of the document")
+	if p = s.space(p); p < len(s.data) {
+		s.fail(p, "more text after the end of the document")
+		return false
 	}
-	return start, end
+	return true
 }
 
 func (s *scanner) space(p int) int {

@@ -181,7 +181,7 @@ func checkJSON(text string, pieces []piece) *Error {
 		}
 	}
 	sc := scanner{data: probe}
-	if _, end := sc.document(); end >= 0 {
+	if sc.document() {
 		return nil
 	}
 	offset := templateOffset(pieces, sc.bad)

@@ -119,9 +119,6 @@ func (t *Transform) JSON() bool { return !t.text }
 // to give JSON.
 func (t *Transform) Warnings() []*Error { return slices.Clone(t.warnings) }
 
-// smallSlots is how many paths a transform may have before Apply allocates for them.
-const smallSlots = 16
-
 // Apply makes the output for one event. The output may share memory with the event and with the
 // Transform: treat it as read-only. The error is an *Error; it means that this event cannot be
 // delivered to this target, now or later:
@@ -134,14 +131,8 @@ func (t *Transform) Apply(event Event, vars Vars) ([]byte, error) {
 	if t.constant != nil {
 		return t.constant, nil
 	}
-	var (
-		one  [smallSlots]found
-		seen [smallSlots]bool
-	)
-	r := renderer{t: t, event: event, vars: vars, picker: picker{one: one[:], seen: seen[:]}}
-	if t.slots > smallSlots {
-		r.one, r.seen = make([]found, t.slots), make([]bool, t.slots)
-	}
+	r := renderer{t: t, event: event, vars: vars}
+	r.slots = make([]slot, t.slots)
 	if err := r.pick(); err != nil {
 		return nil, err
 	}
