@@ -35,11 +35,12 @@ var may = map[string][]string{
 	"internal/spec":      words,
 	"internal/config":    with(words, "event", "pattern", "transform", "signature", "internal/spec"),
 
-	"internal/store":           {"event", "internal/fault", "internal/obs"},
-	"internal/store/disk":      {"internal/fault"},
-	"internal/store/journal":   with(words, "event", "internal/store", "internal/store/disk"),
-	"internal/store/embedded":  with(words, "event", "internal/store", "internal/store/disk", "internal/store/journal"),
-	"internal/store/storetest": with(words, "event", "internal/store"),
+	"internal/store":               {"event", "internal/fault", "internal/obs"},
+	"internal/store/disk":          {"internal/fault"},
+	"internal/store/disk/disktest": {"internal/store/disk"},
+	"internal/store/journal":       with(words, "event", "internal/store", "internal/store/disk"),
+	"internal/store/embedded":      with(words, "event", "internal/store", "internal/store/disk", "internal/store/journal"),
+	"internal/store/storetest":     with(words, "event", "internal/store"),
 
 	"internal/bus":     engine(),
 	"internal/ingest":  engine(),

@@ -1,0 +1,3 @@
+// Package journal is the segmented, checksummed, group-committed log in which
+// history is kept.
+package journal
