@@ -46,7 +46,7 @@ var may = map[string][]string{
 	"internal/ingest":  engine(),
 	"internal/deliver": with(engine(), "internal/destination"),
 
-	"internal/destination":                 with(words, "event", "internal/spec"),
+	"internal/destination":                 with(words, "event", "internal/spec", "internal/egress"),
 	"internal/destination/all":             with(words, destinations("internal/spec", "internal/egress", "internal/destination")...),
 	"internal/destination/destinationtest": with(words, "event", "internal/spec", "internal/egress", "internal/destination"),
 	"internal/destination/webhook":         kind(),
