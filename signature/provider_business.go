@@ -1,0 +1,152 @@
+package signature
+
+// businessProviders are services for offices and customers.
+var businessProviders = []Provider{
+	{
+		Name: "hubspot", Title: "HubSpot", Source: "hubspot.com",
+		Profiles:   []string{"hubspot", "hubspot-v3", "hubspot-v2", "hubspot-v1"},
+		ID:         locators("{json:/0/eventId}-{json:/0/subscriptionId}-{json:/0/occurredAt}"),
+		Type:       locators("{json:/0/subscriptionType}"),
+		DetailType: "hubspot-webhook",
+		Expects:    "any 2xx within 5 s",
+		Steps: []string{
+			"Open the app in the developer account, Webhooks.",
+			"Target URL: {url}",
+			"Create the subscriptions and activate them.",
+			"Copy the client secret (Auth) into this source.",
+			"The URL is signed: public_url must be what HubSpot calls.",
+		},
+		Signed:   "method, URL, body and time",
+		Unsigned: "other headers",
+		Retries:  "10 within 24 h",
+	},
+	{
+		Name: "zendesk", Title: "Zendesk", Source: "zendesk.com",
+		Profiles:   []string{"zendesk"},
+		ID:         locators("{header:X-Zendesk-Webhook-Invocation-Id}"),
+		Type:       locators("{json:/type}"),
+		DetailType: "zendesk-webhook",
+		Expects:    "any 2xx within 10 s",
+		Steps: []string{
+			"Open Admin Center, Apps and integrations, Webhooks, Create webhook.",
+			"Endpoint URL: {url}, method POST, format JSON.",
+			"Create it, then reveal the signing secret and copy it into this source.",
+			"The test button of a hook that is not saved signs with a public sample secret: " +
+				"never use that one.",
+		},
+		Signed:   "time and body",
+		Unsigned: "other headers, the invocation id among them",
+		Retries:  "3 on 409, on 429 and 503 with a short Retry-After; a breaker stops hooks that fail",
+	},
+	{
+		Name: "intercom", Title: "Intercom", Source: "intercom.com",
+		Profiles:   []string{"intercom"},
+		ID:         locators("{json:/id}"),
+		Type:       locators("{json:/topic}"),
+		DetailType: "intercom-webhook",
+		Expects:    "any 2xx within 5 s",
+		Steps: []string{
+			"Open the app in the Developer Hub, Configure, Webhooks.",
+			"Endpoint URL: {url}",
+			"Choose the topics and save; Intercom sends a ping.",
+			"Copy the client secret (Basic information) into this source.",
+		},
+		Signed:   "the body",
+		Unsigned: "headers and query",
+		Retries:  "1",
+	},
+	{
+		Name: "notion", Title: "Notion", Source: "notion.com",
+		Profiles:   []string{"notion"},
+		ID:         locators("{json:/id}"),
+		Type:       locators("{json:/type}"),
+		DetailType: "notion-webhook",
+		Expects:    "any 2xx",
+		Handshakes: []string{"notion"},
+		Steps: []string{
+			"Open the integration at notion.so/profile/integrations, Webhooks, Create a " +
+				"subscription.",
+			"Webhook URL: {url}; choose the events.",
+			"Notion sends a verification token: it is shown with this source once.",
+			"Paste it at Notion to verify, and make it the secret of this source.",
+		},
+		Signed:   "the body",
+		Unsigned: "headers and query",
+		Retries:  "not documented",
+	},
+	{
+		Name: "dropbox", Title: "Dropbox", Source: "dropbox.com",
+		Profiles:   []string{"dropbox"},
+		DetailType: "dropbox-webhook",
+		Expects:    "any 2xx within 10 s",
+		Handshakes: []string{"dropbox"},
+		Steps: []string{
+			"Open the app at dropbox.com/developers/apps, Webhooks.",
+			"Copy App secret into this source.",
+			"Webhook URI: {url}; press Add, Dropbox sends a challenge.",
+		},
+		Signed:   "the body",
+		Unsigned: "headers and query",
+		Retries:  "for about 10 min",
+	},
+	{
+		Name: "ms-graph", Title: "Microsoft Graph", Source: "graph.microsoft.com",
+		Aliases:    []string{"graph"},
+		Profiles:   []string{"graph-client-state"},
+		Type:       locators("{json:/value/0/changeType}"),
+		DetailType: "ms-graph-webhook",
+		Expects:    "2xx within 3 s, 202 when queued",
+		Handshakes: []string{"graph"},
+		Steps: []string{
+			"Choose a secret and put it into this source.",
+			"Create a subscription by the API with notificationUrl {url} and clientState set to " +
+				"the secret.",
+			"Graph sends a validation token, which is answered.",
+			"Renew the subscription before it expires.",
+		},
+		Signed:   "nothing: clientState is a constant in the body",
+		Unsigned: "everything",
+		Retries:  "for 4 h; slow endpoints are delayed, then dropped",
+	},
+}
+
+// identityProviders are identity services.
+var identityProviders = []Provider{
+	{
+		Name: "okta", Title: "Okta", Source: "okta.com",
+		Profiles:   []string{"okta", "okta-custom-header"},
+		ID:         locators("{json:/eventId}", "{json:/data/events/0/uuid}"),
+		Type:       locators("{json:/data/events/0/eventType}"),
+		DetailType: "okta-webhook",
+		Expects:    "200 or 204 within 3 s",
+		Handshakes: []string{"okta"},
+		Steps: []string{
+			"Open Workflow, Event Hooks, Create event hook.",
+			"URL: {url}",
+			"Authentication field: Authorization; authentication secret: the secret of this " +
+				"source.",
+			"Choose the events, save, and press Verify.",
+		},
+		MaskHeaders: []string{"X-Okta-Token"},
+		Signed:      "nothing: the token is a constant",
+		Unsigned:    "everything",
+		Retries:     "1",
+	},
+	{
+		Name: "auth0", Title: "Auth0 log streams", Source: "auth0.com",
+		Profiles:   []string{"auth0-log-stream"},
+		ID:         locators("{json:/0/log_id}", "{json:/logs/0/log_id}", "{json:/log_id}"),
+		Type:       locators("{json:/0/data/type}", "{json:/logs/0/data/type}", "{json:/data/type}"),
+		DetailType: "auth0-webhook",
+		Expects:    "any 2xx",
+		Steps: []string{
+			"Open Monitoring, Streams, Create stream, Custom webhook.",
+			"Payload URL: {url}",
+			"Authorization token: the secret of this source, as it is.",
+			"Content type application/json, format JSON array; save.",
+		},
+		Signed:   "nothing: the token is a constant",
+		Unsigned: "everything",
+		Retries:  "yes, then the stream pauses",
+	},
+}
