@@ -114,7 +114,7 @@ func Objects[T any, P interface {
 	Fielder
 }](name string, target *[]T,
 ) Field {
-	return Field{name: name, typ: "list of maps", fields: func() []Field { return P(new(T)).Fields() },
+	return Field{name: name, typ: "list of maps", shape: listShape, fields: func() []Field { return P(new(T)).Fields() },
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			if !d.isList(n, f) {
 				return nil
@@ -162,7 +162,7 @@ func Components[T any, P interface {
 	}
 	return Field{
 		name: name, typ: "map by name", fields: func() []Field { return P(new(T)).Fields() }, read: read,
-		keyCheck: CheckName,
+		keyCheck: CheckName, shape: namesShape,
 	}
 }
 
@@ -342,4 +342,56 @@ func plural(typ string) string {
 
 func (v *Value) sort() {
 	slices.SortFunc(v.children, func(a, b *Value) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// SecretLists is a map from text to a secret or a list of secrets.
+func SecretLists(name string, target *map[string][]secret.String) Field {
+	s := secretScalar()
+	one := s.schema()
+	schema := map[string]any{"type": "object", "additionalProperties": map[string]any{
+		"anyOf": []any{one, map[string]any{"type": "array", "items": one}},
+	}}
+	f := Field{name: name, typ: "map of texts or lists", schema: schema, secret: true}
+	f.read = func(d *decoder, n *Node, f *Field) *Value {
+		if !d.isMap(n, f) {
+			return nil
+		}
+		value := &Value{Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Map}
+		all := make(map[string][]secret.String, len(n.Entries))
+		for i := range n.Entries {
+			e := &n.Entries[i]
+			d.key(e, f)
+			node := e.Value
+			if node.Type != List {
+				node = &Node{Type: List, Pos: node.Pos, Path: node.Path, Items: []*Node{node}}
+			}
+			var secrets []secret.String
+			element := listOf(e.Key, &secrets, s)
+			element.secret, element.minItems = true, 1
+			if v := element.read(d, node, &element); v != nil {
+				all[e.Key] = secrets
+				value.children = append(value.children, v)
+			}
+		}
+		value.sort()
+		*target = all
+		return value
+	}
+	return f
+}
+
+// Either is a field that is written as a scalar or as a map. Default, Check and the like of the
+// scalar hold when the file has nothing or a scalar.
+func Either(scalar, object Field) Field {
+	f := scalar
+	f.typ += ", or a map"
+	f.fields = object.fields
+	f.schema = map[string]any{"anyOf": []any{scalar.schema, map[string]any{objectSchema: true}}}
+	f.read = func(d *decoder, n *Node, f *Field) *Value {
+		if n.Type == Map {
+			return object.read(d, n, &object)
+		}
+		return scalar.read(d, n, f)
+	}
+	return f
 }

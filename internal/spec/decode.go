@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/grapnel/grapnel/internal/fault"
 )
@@ -56,12 +57,12 @@ func (d *decoder) fields(n *Node, value *Value, fields []Field) []Field {
 		}
 		if v == nil { // Which keys there may be is not known.
 			for j := range n.Entries {
-				all = append(all[:len(all):len(all)], Field{name: n.Entries[j].Key, read: nil})
+				all = append(slices.Clip(all), Field{name: n.Entries[j].Key, read: nil})
 			}
 			continue
 		}
 		kind := f.chosen()
-		all = append(all[:len(all):len(all)], d.fields(n, value, kind.Fields())...)
+		all = append(slices.Clip(all), d.fields(n, value, kind.Fields())...)
 		if c, ok := kind.(Checker); ok {
 			c.Check(&Place{report: d.Report, node: n})
 		}

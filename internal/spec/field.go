@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"slices"
+
 	"github.com/grapnel/grapnel/internal/secret"
 )
 
@@ -27,10 +29,20 @@ type Field struct {
 	schema           map[string]any // JSON schema without documentation
 	fields           func() []Field // of an object, or of an element of a list or map
 	kinds            []Kind         // of a variant
+	shape            shape
 	read             readFunc       // decodes a node that is there
 	absent           func() []Field // set if a missing object is decoded as an empty one
 	chosen           func() Fielder // of a variant: the configuration of the kind
 }
+
+// shape says what the fields of a field belong to.
+type shape int
+
+const (
+	plainShape shape = iota // the field itself
+	listShape               // each element of a list
+	namesShape              // each element of a map by name
+)
 
 // readFunc decodes n into what f is bound to. It returns nil after reporting a problem.
 type readFunc func(d *decoder, n *Node, f *Field) *Value
@@ -94,13 +106,20 @@ func (f Field) MinItems(n int) Field {
 // shows it already; of a value that must not print only the texts of a *fault.Error are shown, with
 // the value cut out.
 func (f Field) Check(check func() error) Field {
-	f.checks = append(f.checks[:len(f.checks):len(f.checks)], check)
+	f.checks = append(slices.Clip(f.checks), check)
 	return f
 }
 
 // Keys checks each key of a map. Its error follows the rules of Check.
 func (f Field) Keys(check func(key string) error) Field {
 	f.keyCheck = check
+	return f
+}
+
+// Prototype says what the elements of Components look like for the reference and the schema, where an
+// empty element does not know.
+func (f Field) Prototype(fields func() []Field) Field {
+	f.fields = fields
 	return f
 }
 
