@@ -42,7 +42,8 @@ func SecretMap(name string, target *map[string]secret.String) Field {
 
 func listOf[T any](name string, target *[]T, s scalar[T]) Field {
 	schema := map[string]any{"type": "array", "items": s.schema()}
-	return Field{name: name, typ: "list of " + plural(s.typ), schema: schema,
+	return Field{
+		name: name, typ: "list of " + plural(s.typ), schema: schema,
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			if !d.isList(n, f) {
 				return nil
@@ -60,12 +61,14 @@ func listOf[T any](name string, target *[]T, s scalar[T]) Field {
 			}
 			*target = all
 			return value
-		}}
+		},
+	}
 }
 
 func mapOf[T any](name string, target *map[string]T, s scalar[T]) Field {
 	schema := map[string]any{"type": "object", "additionalProperties": s.schema()}
-	return Field{name: name, typ: "map of " + plural(s.typ), schema: schema,
+	return Field{
+		name: name, typ: "map of " + plural(s.typ), schema: schema,
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			if !d.isMap(n, f) {
 				return nil
@@ -85,14 +88,17 @@ func mapOf[T any](name string, target *map[string]T, s scalar[T]) Field {
 			value.sort()
 			*target = all
 			return value
-		}}
+		},
+	}
 }
 
 // Object is a map with fields of its own, which is decoded with all its defaults also when the file
 // has nothing.
 func Object(name string, target Fielder) Field {
-	return Field{name: name, typ: "map", fields: target.Fields, absent: target.Fields,
-		read: func(d *decoder, n *Node, f *Field) *Value { return d.object(n, f.name, target) }}
+	return Field{
+		name: name, typ: "map", fields: target.Fields, absent: target.Fields,
+		read: func(d *decoder, n *Node, f *Field) *Value { return d.object(n, f.name, target) },
+	}
 }
 
 // Optional is a map with fields of its own. The target stays nil unless the file has it.
@@ -101,11 +107,13 @@ func Optional[T any, P interface {
 	Fielder
 }](name string, target *P,
 ) Field {
-	return Field{name: name, typ: "map", fields: func() []Field { return P(new(T)).Fields() },
+	return Field{
+		name: name, typ: "map", fields: func() []Field { return P(new(T)).Fields() },
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			*target = P(new(T))
 			return d.object(n, f.name, *target)
-		}}
+		},
+	}
 }
 
 // Objects is a list of maps with fields of their own.
@@ -114,7 +122,8 @@ func Objects[T any, P interface {
 	Fielder
 }](name string, target *[]T,
 ) Field {
-	return Field{name: name, typ: "list of maps", shape: listShape, fields: func() []Field { return P(new(T)).Fields() },
+	return Field{
+		name: name, typ: "list of maps", shape: listShape, fields: func() []Field { return P(new(T)).Fields() },
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			if !d.isList(n, f) {
 				return nil
@@ -128,7 +137,8 @@ func Objects[T any, P interface {
 			}
 			*target = all
 			return value
-		}}
+		},
+	}
 }
 
 // Components is a map from names to maps with fields of their own, in the order of the file. setName
@@ -216,8 +226,9 @@ func kindNamesOf(kinds []Kind) []string {
 
 // RawJSON is any value of a configuration file as JSON text, which knows where its parts stand.
 type RawJSON struct {
-	Text  []byte // compact JSON; nil when the file has nothing
-	marks []mark
+	Text     []byte // compact JSON, or the text as it was written; nil when the file has nothing
+	marks    []mark
+	verbatim bool // Text is the text of the only node
 }
 
 // mark says that the JSON of a node begins at offset.
@@ -226,8 +237,16 @@ type mark struct {
 	node   *Node
 }
 
-// At returns the node whose JSON holds the byte at the offset: the deepest one.
-func (j *RawJSON) At(offset int) *Node {
+// At returns the place of the byte at the offset, and the deepest node that holds it.
+func (j *RawJSON) At(offset int) (Pos, *Node) {
+	n := j.node(offset)
+	if j.verbatim {
+		return n.At(offset), n
+	}
+	return n.Pos, n
+}
+
+func (j *RawJSON) node(offset int) *Node {
 	i, found := slices.BinarySearchFunc(j.marks, offset, func(m mark, at int) int { return m.offset - at })
 	for found && i+1 < len(j.marks) && j.marks[i+1].offset == offset {
 		i++ // A list and its first element never begin together, but an empty text has no length.
@@ -251,11 +270,20 @@ func (j *RawJSON) Root() *Node {
 
 // JSON is any value, given as JSON text. Text that came from ${NAME} is always a JSON string, so that
 // it cannot change the structure around it.
-func JSON(name string, target *RawJSON) Field {
-	return Field{name: name, typ: "any value", schema: map[string]any{},
+func JSON(name string, target *RawJSON) Field { return jsonField(name, target, false) }
+
+// JSONText is JSON, but text is not a JSON string: it is taken as the JSON itself, unchecked, as it
+// is pasted from elsewhere.
+func JSONText(name string, target *RawJSON) Field { return jsonField(name, target, true) }
+
+func jsonField(name string, target *RawJSON, verbatim bool) Field {
+	return Field{
+		name: name, typ: "any value", schema: map[string]any{},
 		read: func(d *decoder, n *Node, f *Field) *Value {
 			var raw RawJSON
-			if !d.encode(n, f, &raw) {
+			if verbatim && n.Type == Text {
+				raw = RawJSON{Text: []byte(n.Text), marks: []mark{{0, n}}, verbatim: true}
+			} else if !d.encode(n, f, &raw) {
 				return nil
 			}
 			*target = raw
@@ -263,11 +291,12 @@ func JSON(name string, target *RawJSON) Field {
 				Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Text,
 				text: hiddenText(string(raw.Text)), hidden: f.secret || len(n.secrets(nil)) > 0,
 			}
-			if !value.hidden {
+			if value.raw = string(raw.Text); json.Valid(raw.Text) {
 				value.raw = json.RawMessage(raw.Text)
 			}
 			return value
-		}}
+		},
+	}
 }
 
 // encode appends the JSON of n to raw.
@@ -344,20 +373,20 @@ func (v *Value) sort() {
 	slices.SortFunc(v.children, func(a, b *Value) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// SecretLists is a map from text to a secret or a list of secrets.
-func SecretLists(name string, target *map[string][]secret.String) Field {
-	s := secretScalar()
+// Lists is a map from text to a text or a list of texts, none of them empty. The values of the secret
+// keys never print.
+func Lists(name string, target *map[string][]string, secretKeys ...string) Field {
+	s := textScalar[string]()
 	one := s.schema()
 	schema := map[string]any{"type": "object", "additionalProperties": map[string]any{
 		"anyOf": []any{one, map[string]any{"type": "array", "items": one}},
 	}}
-	f := Field{name: name, typ: "map of texts or lists", schema: schema, secret: true}
-	f.read = func(d *decoder, n *Node, f *Field) *Value {
+	read := func(d *decoder, n *Node, f *Field) *Value {
 		if !d.isMap(n, f) {
 			return nil
 		}
 		value := &Value{Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Map}
-		all := make(map[string][]secret.String, len(n.Entries))
+		all := make(map[string][]string, len(n.Entries))
 		for i := range n.Entries {
 			e := &n.Entries[i]
 			d.key(e, f)
@@ -365,11 +394,11 @@ func SecretLists(name string, target *map[string][]secret.String) Field {
 			if node.Type != List {
 				node = &Node{Type: List, Pos: node.Pos, Path: node.Path, Items: []*Node{node}}
 			}
-			var secrets []secret.String
-			element := listOf(e.Key, &secrets, s)
-			element.secret, element.minItems = true, 1
+			var texts []string
+			element := listOf(e.Key, &texts, s)
+			element.secret, element.minItems = slices.Contains(secretKeys, e.Key), 1
 			if v := element.read(d, node, &element); v != nil {
-				all[e.Key] = secrets
+				all[e.Key] = texts
 				value.children = append(value.children, v)
 			}
 		}
@@ -377,7 +406,7 @@ func SecretLists(name string, target *map[string][]secret.String) Field {
 		*target = all
 		return value
 	}
-	return f
+	return Field{name: name, typ: "map of texts or lists", schema: schema, read: read}
 }
 
 // Either is a field that is written as a scalar or as a map. Default, Check and the like of the

@@ -38,7 +38,7 @@ func (d *decoder) object(n *Node, name string, target Fielder) *Value {
 	fields := d.fields(n, value, target.Fields())
 	d.unknown(n, fields)
 	if c, ok := target.(Checker); ok {
-		c.Check(&Place{report: d.Report, node: n})
+		c.Check(At(d.Report, n))
 	}
 	return value
 }
@@ -64,7 +64,7 @@ func (d *decoder) fields(n *Node, value *Value, fields []Field) []Field {
 		kind := f.chosen()
 		all = append(slices.Clip(all), d.fields(n, value, kind.Fields())...)
 		if c, ok := kind.(Checker); ok {
-			c.Check(&Place{report: d.Report, node: n})
+			c.Check(At(d.Report, n))
 		}
 	}
 	return all
@@ -97,7 +97,7 @@ func (d *decoder) field(n *Node, f *Field) *Value {
 	default:
 		return nil
 	}
-	before := len(d.list)
+	before := d.errors
 	value := f.read(d, node, f)
 	if value == nil {
 		return nil
@@ -105,7 +105,7 @@ func (d *decoder) field(n *Node, f *Field) *Value {
 	if !written {
 		value.unwritten()
 	}
-	if len(d.list) > before {
+	if d.errors > before {
 		return value
 	}
 	for _, check := range f.checks {
@@ -261,6 +261,9 @@ type Place struct {
 	node   *Node
 }
 
+// At returns the Place of a node that is a map.
+func At(report *Report, node *Node) *Place { return &Place{report: report, node: node} }
+
 // Problem reports a problem of a field, unless one was reported of it already. The field "" is the
 // object itself.
 func (p *Place) Problem(field, message string) {
@@ -281,10 +284,35 @@ func (p *Place) Hint(message, hint string, steps ...any) {
 	p.report.AddAt(n, path, message, hint)
 }
 
-// Warn reports a warning about a field.
+// Warn reports a warning about a field; the field "" is the object itself.
 func (p *Place) Warn(field, message, hint string) {
+	if field == "" {
+		p.report.Warn(p.node, p.node.Path, message, hint)
+		return
+	}
 	n, _ := p.node.Find(field)
 	p.report.Warn(n, p.path([]any{field}), message, hint)
+}
+
+// Sub returns the Place of the map at the steps below, or p itself if there is none.
+func (p *Place) Sub(steps ...any) *Place {
+	if n, ok := p.node.Find(steps...); ok && n.Type == Map {
+		return &Place{report: p.report, node: n}
+	}
+	return p
+}
+
+// One reports a problem unless exactly one of the fields is there. What says what they are for.
+func (p *Place) One(what string, fields ...string) {
+	found := 0
+	for _, f := range fields {
+		if p.Has(f) {
+			found++
+		}
+	}
+	if found != 1 {
+		p.Problem("", what+": exactly one of "+list(fields)+" is needed")
+	}
 }
 
 // Has reports whether the file has the field.
@@ -298,12 +326,6 @@ func (p *Place) OK(fields ...string) bool {
 		}
 	}
 	return true
-}
-
-// Literal reports whether the field holds text that is not from ${NAME} or ${file:…}.
-func (p *Place) Literal(field string) bool {
-	e := p.node.Get(field)
-	return e != nil && len(e.Value.secrets(nil)) == 0
 }
 
 // Node returns the node of the object.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Type is what a Node is in the language it was written in.
@@ -51,6 +52,11 @@ type Node struct {
 	// Origin is the text as written when Hidden is set: "https://${HOST}/x". It may print.
 	Origin string
 
+	// TextPos is where the first character of Text stands, if every character of Text stands in the
+	// file as it is; Indent is the column at which its further lines begin. Zero if unknown.
+	TextPos Pos
+	Indent  int
+
 	Items   []*Node // of a list
 	Entries []Entry // of a map, in the order of the file
 }
@@ -64,6 +70,21 @@ type Entry struct {
 
 // Expanded reports whether the text holds something that came from ${NAME} or ${file:…}.
 func (n *Node) Expanded() bool { return len(n.Hidden) > 0 }
+
+// At returns the place of the byte at the offset in Text, or the place of the node if that is not
+// known.
+func (n *Node) At(offset int) Pos {
+	if n.TextPos.Line == 0 || n.Expanded() || offset < 0 {
+		return n.Pos
+	}
+	before := n.Text[:min(offset, len(n.Text))]
+	lines := strings.Count(before, "\n")
+	chars := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+	if lines == 0 {
+		return Pos{n.TextPos.Line, n.TextPos.Col + chars}
+	}
+	return Pos{n.TextPos.Line + lines, n.Indent + chars}
+}
 
 // Get returns the entry of the key, or nil.
 func (n *Node) Get(key string) *Entry {

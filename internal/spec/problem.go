@@ -76,8 +76,9 @@ const maxValue = 60
 
 // Report collects the problems of one file. The zero value with a File is ready to use.
 type Report struct {
-	File string
-	list []Problem
+	File   string
+	list   []Problem
+	errors int // how many of them are no warnings
 }
 
 // Problems returns what was reported, by place in the file.
@@ -99,11 +100,16 @@ func (r *Report) AddAt(n *Node, path, message, hint string) {
 	r.add(n, Problem{Path: path, Message: message, Hint: hint})
 }
 
+// AddIn reports a problem at a place inside the text of n.
+func (r *Report) AddIn(n *Node, pos Pos, message, hint string) {
+	at := *n
+	at.Pos = pos
+	r.AddAt(&at, n.Path, message, hint)
+}
+
 // AddKey reports a problem about the key of an entry.
 func (r *Report) AddKey(e *Entry, message, hint string) {
-	r.list = append(r.list, Problem{
-		File: r.File, Line: e.Pos.Line, Col: e.Pos.Col, Path: e.Value.Path, Message: message, Hint: hint,
-	})
+	r.Put(Problem{Line: e.Pos.Line, Col: e.Pos.Col, Path: e.Value.Path, Message: message, Hint: hint})
 }
 
 // Warn reports a warning at n; path names what is concerned.
@@ -115,6 +121,9 @@ func (r *Report) Warn(n *Node, path, message, hint string) {
 func (r *Report) Put(p Problem) {
 	p.File = r.File
 	r.list = append(r.list, p)
+	if !p.Warning {
+		r.errors++
+	}
 }
 
 func (r *Report) add(n *Node, p Problem) {

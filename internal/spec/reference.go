@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Entry of the reference. Path has <name> for the name of a component and [] for an element.
+// Documented is an entry of the reference. Path has <name> for the name of a component and [] for an element.
 type Documented struct {
 	Path, Type, Default, Example, Doc string
 	Min, Max                          string

@@ -327,8 +327,18 @@ var byteUnits = []struct {
 	unit string
 	size int64
 }{
-	{"PiB", 1 << 50}, {"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"PB", 1e15}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B", 1},
+	{"PiB", 1 << 50},
+	{"TiB", 1 << 40},
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"PB", 1e15},
+	{"TB", 1e12},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"kB", 1e3},
+	{"KB", 1e3},
+	{"B", 1},
 }
 
 // ParseBytes reads a size as configuration files have it.
@@ -408,7 +418,7 @@ func readScalar[T any](d *decoder, n *Node, f *Field, s scalar[T]) (v T, value *
 	text := s.text(v)
 	value = &Value{
 		Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Text, text: hiddenText(text),
-		hidden: f.secret || n.Expanded(),
+		hidden: f.secret || n.Expanded(), literal: f.secret && !n.Expanded(),
 	}
 	if !value.hidden {
 		value.raw = text
