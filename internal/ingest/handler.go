@@ -1,0 +1,347 @@
+package ingest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grapnel/grapnel/event"
+	"github.com/grapnel/grapnel/internal/fault"
+	"github.com/grapnel/grapnel/internal/store"
+	"github.com/grapnel/grapnel/signature"
+)
+
+// Reason codes of refusals that are not about proof; those of package
+// signature stand beside them.
+const (
+	ReasonUnknownPath    = "unknown_path"
+	ReasonMethod         = "method_not_allowed"
+	ReasonTooLarge       = "body_too_large"
+	ReasonIncomplete     = "body_incomplete"
+	ReasonSlow           = "body_timeout"
+	ReasonRate           = "rate_limited"
+	ReasonUnavailable    = "store_unavailable"
+	ReasonKeySource      = "keys_unavailable"
+	ReasonHandshake      = "handshake_refused"
+	ReasonInternal       = "internal"
+	reasonAWSNoBody      = "aws_missing_body"
+	reasonAWSContentType = "aws_unsupported_content_type"
+	reasonAWSForm        = "aws_invalid_form"
+	reasonAWSJSON        = "aws_invalid_json"
+	reasonAWSFailedEntry = "aws_failed_entry"
+)
+
+// defaultRetryAfter is what a sender is asked to wait when the store cannot say.
+const defaultRetryAfter = 5 * time.Second
+
+// exchange is one request on its way through.
+type exchange struct {
+	in   *Ingest
+	src  *source
+	w    http.ResponseWriter
+	r    *http.Request
+	req  signature.Request
+	body []byte
+	// started is when the body was complete.
+	started time.Time
+}
+
+// ServeHTTP takes one request. The order of checks is that of the rules for
+// verifiers: path, method, size, proof, and only then anything that parses.
+func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{in: in, w: w, r: r}
+	defer x.recovered()
+	path, _, _ := strings.Cut(target(r), "?")
+	x.src = in.sources.Load().find(path)
+	if x.src == nil {
+		x.src = &source{ring: in.ring("")}
+		x.refuse(http.StatusNotFound, ReasonUnknownPath, "no source listens at this path",
+			"compare the path with the list of grapnel sources")
+		return
+	}
+	if r.Method != http.MethodPost && !slices.Contains(x.src.Methods, r.Method) {
+		allow := strings.Join(append([]string{http.MethodPost}, x.src.Methods...), ", ")
+		w.Header().Set("Allow", allow)
+		x.refuse(http.StatusMethodNotAllowed, ReasonMethod, "the source takes "+allow, "check the provider's settings")
+		return
+	}
+	if !x.read() {
+		return
+	}
+	x.started = in.config.Now()
+	x.req = signature.Request{
+		Method: r.Method, URL: x.publicURL(), Header: r.Header, Body: x.body, RemoteAddr: r.RemoteAddr,
+	}
+	x.admit()
+}
+
+// publicURL is the URL that the sender was given: the configured scheme, host
+// and prefix with this request's own target.
+func (x *exchange) publicURL() string {
+	base := x.src.PublicURL
+	if base == "" {
+		scheme := "http://"
+		if x.r.TLS != nil {
+			scheme = "https://"
+		}
+		base = scheme + x.r.Host
+	}
+	return strings.TrimSuffix(base, "/") + target(x.r)
+}
+
+// admit proves, shapes and publishes.
+func (x *exchange) admit() {
+	handshake, isHandshake := x.src.Provider.Handshake(&x.req)
+	if isHandshake && !handshake.VerifyFirst {
+		x.handshake(handshake, 0)
+		return
+	}
+	proof, err := x.src.Verifier.Verify(&x.req, x.started)
+	if err != nil {
+		x.unproven(err)
+		return
+	}
+	if isHandshake {
+		x.handshake(handshake, proof.KeyIndex)
+		return
+	}
+	if !x.withinRate() {
+		return
+	}
+	if x.src.Answer.AWS != nil {
+		if status, reason, detail := x.src.Answer.AWS.check(x.r.Header.Get("Content-Type"), x.body); reason != "" {
+			x.refuse(status, reason, detail, "AWS's own function refuses this too; leave answer: aws out to take it")
+			return
+		}
+	}
+	x.publish(proof)
+}
+
+// handshake answers a request by which the provider verifies the endpoint. It
+// never becomes an event.
+func (x *exchange) handshake(h signature.Handshake, key int) {
+	answer, err := h.Answer(&x.req, x.src.Keys, key)
+	if err != nil {
+		reason := ReasonHandshake
+		if refusal, ok := errors.AsType[*signature.Error](err); ok {
+			reason = string(refusal.Reason)
+		}
+		x.keep(answer.Status, reason, "the handshake "+h.Name+" was not granted: "+err.Error(),
+			"compare what the source is configured with to what the provider was given")
+	} else {
+		x.in.config.Metrics.Handshake(x.src.Name, h.Name)
+		x.in.config.Log.InfoContext(x.r.Context(), "handshake answered",
+			slog.String("source", x.src.Name), slog.String("handshake", h.Name))
+		if text := h.Reveal(&x.req); text != "" && x.src.Reveal != nil {
+			x.src.Reveal(text)
+		}
+	}
+	maps.Copy(x.w.Header(), answer.Header)
+	Answer{Status: answer.Status, Body: string(answer.Body)}.write(x.w)
+}
+
+func (x *exchange) unproven(err error) {
+	refusal, ok := errors.AsType[*signature.Error](err)
+	if !ok {
+		x.in.config.Log.ErrorContext(x.r.Context(), "keys could not be fetched",
+			slog.String("source", x.src.Name), slog.Any("error", err))
+		x.w.Header().Set("Retry-After", seconds(defaultRetryAfter))
+		x.refuse(http.StatusServiceUnavailable, ReasonKeySource, "the keys of the source could not be fetched",
+			"check the address of the keys")
+		return
+	}
+	status := refusal.Reason.Status()
+	if status == http.StatusUnauthorized && x.src.BasicRealm {
+		x.w.Header().Set("WWW-Authenticate", `Basic realm="grapnel", charset="UTF-8"`)
+	}
+	x.refuse(status, string(refusal.Reason), refusal.Error(), nextStep(refusal.Reason))
+}
+
+func nextStep(reason signature.Reason) string {
+	for _, row := range signature.Reasons() {
+		if row.Reason == reason {
+			return row.Next
+		}
+	}
+	return ""
+}
+
+// withinRate asks the source's budget. It is asked after the proof, so that
+// forged requests cannot use up what belongs to the sender.
+func (x *exchange) withinRate() bool {
+	if x.src.limiter == nil {
+		return true
+	}
+	reservation := x.src.limiter.ReserveN(x.started, 1)
+	wait := reservation.DelayFrom(x.started)
+	if wait == 0 {
+		return true
+	}
+	reservation.CancelAt(x.started)
+	x.w.Header().Set("Retry-After", seconds(wait))
+	x.refuse(http.StatusTooManyRequests, ReasonRate,
+		fmt.Sprintf("more than %g requests a second", x.src.Rate), "raise rate on the source, or let the sender retry")
+	return false
+}
+
+func (x *exchange) publish(proof signature.Proof) {
+	ev := x.event(proof)
+	err := x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}})
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == "malformed_event" {
+		// Nested deeper than a matcher reads, or not quite JSON: kept as text.
+		ev.Envelope.Detail, ev.DetailIsBody = wrapText(x.r.Header.Get("Content-Type"), x.body), false
+		err = x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}})
+	}
+	if duplicate, ok := errors.AsType[*store.DuplicateError](err); ok {
+		x.repeat(ev, duplicate)
+		return
+	}
+	if err != nil {
+		x.unstored(err)
+		return
+	}
+	x.in.config.Metrics.Accepted(x.src.Name, x.in.config.Now().Sub(x.started))
+	x.src.Answer.accepted(ev.Envelope.ID).write(x.w)
+}
+
+// event builds the event of a verified request.
+func (x *exchange) event(proof signature.Proof) *store.Event {
+	src := x.src
+	contentType := x.r.Header.Get("Content-Type")
+	s := shape(contentType, x.body, src.FormStyle)
+	ev := &store.Event{
+		Envelope: event.Envelope{
+			ID: event.NewID(x.started), Source: src.EventSource, DetailType: src.Provider.EventType(&x.req),
+			Account: src.Account, Region: src.Region, Time: x.started, Detail: s.detail,
+		},
+		Received: x.started, Bus: src.Bus, Endpoint: src.Name,
+		Raw:          record(x.r, x.body, &src.Credentials),
+		DetailIsBody: s.isBody,
+		VerifiedBy:   &store.Verified{Profile: proof.Profile, KeyIndex: proof.KeyIndex, Timestamp: proof.Timestamp},
+	}
+	ev.ProviderID = src.Provider.DeliveryID(&x.req)
+	if ev.ProviderID != "" {
+		ev.DedupeKey = dedupeKey(src.Name, ev.ProviderID, x.body)
+	}
+	return ev
+}
+
+// dedupeKey joins the source, the sender's id and the hash of the body: the id
+// is mostly an unsigned header, so it says nothing alone, and equal bodies
+// under different ids can be meant.
+func dedupeKey(source, id string, body []byte) string {
+	sum := sha256.Sum256(body)
+	return source + "\x00" + id + "\x00" + base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+// repeat keeps a repetition beside its first event and answers like then.
+func (x *exchange) repeat(ev *store.Event, first *store.DuplicateError) {
+	x.in.config.Metrics.Duplicate(x.src.Name)
+	if x.src.Redeliver || x.in.repeats.keep(first.First) {
+		ev.DuplicateOf, ev.DedupeKey, ev.Redeliver, ev.Deliveries = first.First, "", x.src.Redeliver, nil
+		if err := x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}}); err != nil {
+			x.unstored(err)
+			return
+		}
+	}
+	x.src.Answer.accepted(first.ID).write(x.w)
+}
+
+func (x *exchange) unstored(err error) {
+	status, reason, wait := http.StatusServiceUnavailable, ReasonUnavailable, defaultRetryAfter
+	f, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case ok && (f.Kind == fault.Transient || f.Kind == fault.Throttled):
+		if f.RetryAfter > 0 {
+			wait = f.RetryAfter
+		}
+	case x.r.Context().Err() != nil:
+		// The sender is gone; whether the event was stored it learns by repeating it.
+	default:
+		x.in.config.Log.ErrorContext(x.r.Context(), "event could not be stored",
+			slog.String("source", x.src.Name), slog.Any("error", err))
+	}
+	x.w.Header().Set("Retry-After", seconds(wait))
+	x.refuse(status, reason, "the event could not be stored", "see grapnel status and the log")
+}
+
+// refuse keeps, counts and answers.
+func (x *exchange) refuse(status int, reason, detail, hint string) {
+	answer := x.src.Answer.refused(status, reason)
+	x.keep(answer.Status, reason, detail, hint)
+	answer.write(x.w)
+}
+
+// keep counts a refusal and puts it where people find it.
+func (x *exchange) keep(status int, reason, detail, hint string) {
+	in := x.in
+	in.config.Metrics.Refused(x.src.Name, reason)
+	now := in.config.Now()
+	kept := &Refusal{
+		ID: refusalID(now, in.sequence.Add(1)), Time: now, Source: x.src.Name,
+		Reason: reason, Status: status, Detail: detail, Hint: hint, BodySize: int64(len(x.body)),
+		Raw: *record(x.r, x.body, &x.src.Credentials),
+	}
+	if x.body == nil {
+		kept.BodySize = max(x.r.ContentLength, 0)
+	}
+	x.src.ring.add(kept)
+	in.config.Log.DebugContext(x.r.Context(), "request refused", slog.String("source", x.src.Name),
+		slog.String("reason", reason), slog.Int("status", status))
+}
+
+func (x *exchange) recovered() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares the same way
+		panic(p)
+	}
+	x.in.config.Metrics.Panicked("ingest")
+	x.in.config.Log.ErrorContext(x.r.Context(), "panic while taking a request",
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	if x.src == nil {
+		x.src = &source{ring: x.in.ring("")}
+	}
+	x.src.Answer.refused(http.StatusInternalServerError, ReasonInternal).write(x.w)
+}
+
+// check refuses what AWS's functions refuse, with their words.
+func (s *AWSStyle) check(contentType string, body []byte) (status int, reason, detail string) {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.TrimSpace(media)
+	form := media == "application/x-www-form-urlencoded"
+	switch {
+	case len(body) == 0:
+		return http.StatusBadRequest, reasonAWSNoBody, "the body is empty"
+	case media != applicationJSON && (!form || !s.Form && !s.Fields):
+		return http.StatusBadRequest, reasonAWSContentType, "the content type is " + media
+	case form && s.Fields:
+		return 0, "", ""
+	}
+	text := body
+	if form {
+		payload, ok := formPayload(body)
+		if !ok {
+			return http.StatusBadRequest, reasonAWSForm, "the form has not exactly one field payload"
+		}
+		text = payload
+	}
+	if !json.Valid(text) {
+		return http.StatusBadRequest, reasonAWSJSON, "the body is not JSON"
+	}
+	if !event.IsObject(text) {
+		return http.StatusInternalServerError, reasonAWSFailedEntry, "the body is not a JSON object"
+	}
+	return 0, "", ""
+}
