@@ -1,0 +1,119 @@
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grapnel/grapnel/internal/destination"
+	"github.com/grapnel/grapnel/internal/store"
+)
+
+// DeadLetterRun is the run of a delivery to a dead letter destination; the run
+// of the delivery that ended, if it has one, follows behind a colon.
+const DeadLetterRun = "dead_letter"
+
+// deadLetter returns the dispatch of the job's event to a dead letter
+// destination. Such a delivery has no dead letter of its own.
+func deadLetter(j *job, name string, now time.Time) *store.Dispatch {
+	d := j.delivery
+	run := DeadLetterRun
+	if d.Run != "" {
+		run += ":" + d.Run
+	}
+	return &store.Dispatch{Event: d.Event, Deliveries: []*store.Delivery{{
+		Event: d.Event, Rule: d.Rule, Target: d.Target, Destination: name, Run: run,
+		Origin: store.OriginDeadLetter, Mode: store.Async, Deadline: now.Add(DefaultPolicy().MaxAge),
+	}}}
+}
+
+// deadLetterAttributes returns the words that EventBridge puts beside a dead
+// letter (user guide, "Using dead-letter queues"). They are read from the
+// records of the delivery that ended, so that they outlive a restart.
+func (e *Engine) deadLetterAttributes(ctx context.Context, plan *Plan, j *job) map[string]string {
+	d := j.delivery
+	words := map[string]string{
+		"RULE_ARN": plan.RuleARN, "TARGET_ARN": plan.TargetARN,
+		"ERROR_CODE": "UNKNOWN", "ERROR_MESSAGE": "", "RETRY_ATTEMPTS": "0",
+	}
+	run := strings.TrimPrefix(strings.TrimPrefix(d.Run, DeadLetterRun), ":")
+	ended := store.NewDeliveryID(d.Event, j.event.Envelope.ID, d.Rule, d.Target, run)
+	known, err := e.config.Records.Delivery(ctx, ended)
+	if err != nil {
+		e.log.WarnContext(ctx, "the delivery behind a dead letter could not be read",
+			slog.String("delivery", ended.String()), slog.Any("error", err))
+		return words
+	}
+	class, reason := destination.Class(known.Class), known.Reason
+	for _, o := range known.Outcomes { // a retry by hand may have gone on since
+		if o.State == store.Dead {
+			class, reason = destination.Class(o.Class), o.Reason
+		}
+	}
+	words["ERROR_MESSAGE"] = reason
+	words["RETRY_ATTEMPTS"] = strconv.Itoa(max(0, known.Attempts-1))
+	if condition := exhausted[class]; condition != "" {
+		words["EXHAUSTED_RETRY_CONDITION"] = condition
+	}
+	if last := classIn(reason); last != "" {
+		class = last
+	}
+	words["ERROR_CODE"] = ErrorCode(class)
+	return words
+}
+
+// exhausted maps the classes that are the end of a retry policy to what
+// EventBridge calls them.
+var exhausted = map[destination.Class]string{
+	destination.AttemptsUsed:   "MaximumRetryAttempts",
+	destination.DeadlinePassed: "MaximumEventAgeInSeconds",
+	destination.TargetRemoved:  "MaximumEventAgeInSeconds",
+}
+
+// errorCodes maps every class to the ERROR_CODE of EventBridge that comes
+// nearest to it (user guide, "Using dead-letter queues").
+var errorCodes = map[destination.Class]string{
+	destination.Refused:          "CONNECTION_FAILURE",
+	destination.Reset:            "CONNECTION_FAILURE",
+	destination.DNS:              "CONNECTION_FAILURE",
+	destination.DNSNotFound:      "CONNECTION_FAILURE",
+	destination.TLS:              "CONNECTION_FAILURE",
+	destination.Protocol:         "CONNECTION_FAILURE",
+	destination.Timeout:          "TIMEOUT",
+	destination.RequestTimeout:   "TIMEOUT",
+	destination.BlockedAddress:   "SDK_CLIENT_ERROR",
+	destination.Unauthorized:     "NO_PERMISSIONS",
+	destination.Forbidden:        "NO_PERMISSIONS",
+	destination.NotFound:         "NO_RESOURCE",
+	destination.Gone:             "NO_RESOURCE",
+	destination.TargetRemoved:    "NO_RESOURCE",
+	destination.Conflict:         "RESOURCE_MODIFICATION_COLLISION",
+	destination.FunctionPending:  "RESOURCE_MODIFICATION_COLLISION",
+	destination.Throttled:        "THROTTLING",
+	destination.TooLarge:         "INVALID_PARAMETER",
+	destination.InputFailed:      "INVALID_PARAMETER",
+	destination.TooManyHops:      "RESOURCE_LIMIT_EXCEEDED",
+	destination.Credentials:      "TRANSIENT_ASSUME_ROLE",
+	destination.Redirect:         "ERROR_FROM_TARGET",
+	destination.BadRequest:       "ERROR_FROM_TARGET",
+	destination.Rejected:         "ERROR_FROM_TARGET",
+	destination.ServerError:      "ERROR_FROM_TARGET",
+	destination.Unavailable:      "ERROR_FROM_TARGET",
+	destination.FunctionFailed:   "ERROR_FROM_TARGET",
+	destination.EventGone:        "INTERNAL_ERROR",
+	destination.InternalError:    "INTERNAL_ERROR",
+	destination.StoppedInBetween: "INTERNAL_ERROR",
+	destination.DeadlinePassed:   "UNKNOWN",
+	destination.AttemptsUsed:     "UNKNOWN",
+}
+
+// ErrorCode returns the ERROR_CODE of EventBridge that comes nearest to a class.
+// deadline_passed and attempts_used name no cause by themselves: UNKNOWN.
+func ErrorCode(class destination.Class) string {
+	if code := errorCodes[class]; code != "" {
+		return code
+	}
+	return "UNKNOWN"
+}
