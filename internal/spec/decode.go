@@ -294,12 +294,14 @@ func (p *Place) Warn(field, message, hint string) {
 	p.report.Warn(n, p.path([]any{field}), message, hint)
 }
 
-// Sub returns the Place of the map at the steps below, or p itself if there is none.
+// Sub returns the Place of the map at the steps below. If there is none then problems point to where
+// the way there ends.
 func (p *Place) Sub(steps ...any) *Place {
-	if n, ok := p.node.Find(steps...); ok && n.Type == Map {
-		return &Place{report: p.report, node: n}
+	n, ok := p.node.Find(steps...)
+	if !ok || n.Type != Map {
+		n = &Node{Type: Map, Pos: n.Pos, Path: p.path(steps)}
 	}
-	return p
+	return &Place{report: p.report, node: n}
 }
 
 // One reports a problem unless exactly one of the fields is there. What says what they are for.

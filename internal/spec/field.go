@@ -143,13 +143,3 @@ type Kind struct {
 
 // hiddenText makes the canonical text of a scalar unprintable.
 func hiddenText(text string) secret.String { return secret.New(text) }
-
-// Referrer is a Fielder that names other components. Whoever has all of them checks the references.
-type Referrer interface{ References() []Reference }
-
-// Reference is a name of another component in a field.
-type Reference struct {
-	Field string // key of the field that holds it
-	To    string // "bus" or "destination"
-	Name  string
-}

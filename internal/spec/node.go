@@ -39,7 +39,7 @@ func (t Type) String() string {
 // Pos is a place in a configuration file, counted from 1; the zero value is no place.
 type Pos struct{ Line, Col int }
 
-// Node is one value of a configuration text with its place.
+// Node is one value of a configuration text with its place. It is for one goroutine.
 type Node struct {
 	Type Type
 	Text string // of a scalar, with ${…} replaced
@@ -58,7 +58,8 @@ type Node struct {
 	Indent  int
 
 	Items   []*Node // of a list
-	Entries []Entry // of a map, in the order of the file
+	Entries []Entry // of a map, in the order of the file, no key twice
+	index   map[string]int
 }
 
 // Entry is one key of a map with its value.
@@ -91,10 +92,14 @@ func (n *Node) Get(key string) *Entry {
 	if n == nil {
 		return nil
 	}
-	for i := range n.Entries {
-		if n.Entries[i].Key == key {
-			return &n.Entries[i]
+	if len(n.index) != len(n.Entries) {
+		n.index = make(map[string]int, len(n.Entries))
+		for i := range n.Entries {
+			n.index[n.Entries[i].Key] = i
 		}
+	}
+	if i, ok := n.index[key]; ok {
+		return &n.Entries[i]
 	}
 	return nil
 }
@@ -215,6 +220,7 @@ func (p *jsonParser) value(path string, depth int) (*Node, error) {
 
 // children reads the content of a list or map up to its end.
 func (p *jsonParser) children(n *Node, depth int) error {
+	seen := map[string]bool{}
 	for p.dec.More() {
 		if n.Type == List {
 			item, err := p.value(Index(n.Path, len(n.Items)), depth+1)
@@ -230,9 +236,10 @@ func (p *jsonParser) children(n *Node, depth int) error {
 			return err
 		}
 		e.Key, _ = token.(string) // The decoder accepts nothing else here.
-		if n.Get(e.Key) != nil {
+		if seen[e.Key] {
 			return fmt.Errorf("key %q occurs twice", e.Key)
 		}
+		seen[e.Key] = true
 		if e.Value, err = p.value(Join(n.Path, e.Key), depth+1); err != nil {
 			return err
 		}

@@ -78,13 +78,23 @@ const maxValue = 60
 type Report struct {
 	File   string
 	list   []Problem
-	errors int // how many of them are no warnings
+	errors int // how many there were that are no warnings
+	more   int // how many were too many for the list
 }
+
+// maxProblems is how many problems are listed; nobody reads more.
+const maxProblems = 500
+
+// Errors returns how many problems were reported that are not warnings.
+func (r *Report) Errors() int { return r.errors }
 
 // Problems returns what was reported, by place in the file.
 func (r *Report) Problems() []Problem {
 	list := slices.Clone(r.list)
 	Sort(list)
+	if r.more > 0 {
+		list = append(list, Problem{File: r.File, Message: fmt.Sprintf("%d more problems are not shown", r.more)})
+	}
 	return list
 }
 
@@ -120,10 +130,14 @@ func (r *Report) Warn(n *Node, path, message, hint string) {
 // Put reports a problem that is complete but for the file.
 func (r *Report) Put(p Problem) {
 	p.File = r.File
-	r.list = append(r.list, p)
 	if !p.Warning {
 		r.errors++
 	}
+	if len(r.list) >= maxProblems {
+		r.more++
+		return
+	}
+	r.list = append(r.list, p)
 }
 
 func (r *Report) add(n *Node, p Problem) {

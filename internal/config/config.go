@@ -1,0 +1,206 @@
+package config
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/grapnel/grapnel/internal/spec"
+)
+
+// DefaultBus is the bus that always exists.
+const DefaultBus = "default"
+
+// Config is one whole configuration that was found to be without errors. It is not changed anymore.
+type Config struct {
+	Listen       string // address of the public port
+	PublicURL    string // what senders see of the public port, without a slash at the end; may be empty
+	Admin        Admin
+	Data         string // directory
+	AWS          AWS
+	Retention    Retention
+	Network      Network
+	Buses        []Bus // DefaultBus is always among them
+	Sources      []Source
+	Destinations []Destination
+	Rules        []Rule
+
+	kinds []spec.Kind
+	value *spec.Value
+}
+
+// Admin is the port for people and tools.
+type Admin struct {
+	Listen    string
+	PublicURL string
+	Auth      Auth
+}
+
+// Auth says who may use the admin port.
+type Auth string
+
+// The ways to authenticate. AuthNone is refused unless the admin port is on loopback.
+const (
+	AuthToken Auth = "token"
+	AuthNone  Auth = "none"
+)
+
+// AWS is what envelopes and ARNs say.
+type AWS struct{ Account, Region string }
+
+// Retention says how long history is kept. Whichever is reached first drops the oldest.
+type Retention struct {
+	Age   time.Duration
+	Bytes int64
+}
+
+// Network says where destinations may connect to.
+type Network struct {
+	Allow []netip.Prefix // private addresses that are allowed all the same
+}
+
+// Bus is a named stream of events.
+type Bus struct{ Name, Description string }
+
+// Options are what Load needs from outside.
+type Options struct {
+	// Env looks up an environment variable for ${NAME}; os.LookupEnv.
+	Env func(name string) (string, bool)
+	// ReadFile reads a file for ${file:path}; os.ReadFile.
+	ReadFile func(path string) ([]byte, error)
+	// Kinds are the kinds of destinations.
+	Kinds []spec.Kind
+}
+
+// Load reads the configuration in data. The file is only named in problems. Config is nil if there
+// is any problem that is not a warning. Problems are in the order of the file.
+func Load(file string, data []byte, o Options) (*Config, []spec.Problem) {
+	report := &spec.Report{File: file}
+	root := parse(report, data, &expander{env: o.Env, read: o.ReadFile, files: map[string]fileText{}})
+	if root == nil {
+		return nil, report.Problems()
+	}
+	c := &Config{kinds: allKinds(o.Kinds)}
+	c.value = spec.Decode(report, root, c)
+	if c.value != nil {
+		check(report, root, c)
+	}
+	problems := report.Problems()
+	if len(spec.Errors(problems)) > 0 {
+		return nil, problems
+	}
+	return c, problems
+}
+
+// Generation returns a short text that is equal for configurations that mean the same, whatever
+// their spelling, and differs when anything differs, secrets included. The key keeps it from telling
+// anything about secrets: a random one of the data directory.
+func (c *Config) Generation(key []byte) string {
+	h := hmac.New(sha256.New, key)
+	c.value.Digest(h)
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// MarshalJSON returns the effective configuration, defaults included, with "[secret]" in place of
+// secrets and of whatever came from ${NAME} or ${file:…}.
+func (c *Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.value) }
+
+// Fields describes the file.
+func (c *Config) Fields() []spec.Field {
+	fields := []spec.Field{
+		spec.String("listen", &c.Listen).Default(":8080").Check(addressCheck(&c.Listen)).
+			Doc("Address of the public port, which receives webhooks and nothing administrative."),
+		spec.URL("public_url", &c.PublicURL).Example("https://hooks.example.com").
+			Doc("What senders see of the public port. Providers that sign the address need it, and it " +
+				"makes the URLs to paste complete."),
+		spec.Object("admin", &c.Admin).Doc("The port for people and tools: API, metrics, health."),
+		spec.String("data", &c.Data).Default("./data").
+			Doc("Directory for events and state. It is made if it does not exist."),
+		spec.Object("aws", &c.AWS).Doc("What envelopes and ARNs say."),
+		spec.Object("retention", &c.Retention).
+			Doc("How long history is kept. Whichever limit is reached first drops the oldest."),
+		spec.Object("network", &c.Network).Doc("Where destinations may connect to."),
+		spec.Components("buses", &c.Buses, func(b *Bus, name string) { b.Name = name }).
+			Doc("Named streams of events. The bus `default` always exists."),
+		spec.Components("sources", &c.Sources, func(s *Source, name string) { s.Name = name }).
+			Doc("Endpoints that receive webhooks."),
+		spec.Components("destinations", &c.Destinations, func(d *Destination, name string) {
+			d.Name, d.kinds = name, c.kinds
+		}).Prototype(func() []spec.Field { return (&Destination{kinds: c.kinds}).Fields() }).
+			Doc("Where deliveries go."),
+		spec.Components("rules", &c.Rules, func(r *Rule, name string) { r.Name = name }).
+			Doc("Which events go where."),
+	}
+	return append(fields, later()...)
+}
+
+// later are the keys that belong to later versions.
+func later() []spec.Field {
+	return []spec.Field{
+		spec.Reserved("tls", "TLS comes with a later version; until then put a proxy that ends TLS in front"),
+		spec.Reserved("acme", "certificates by ACME come with a later version; until then put a proxy that ends TLS in front"),
+		spec.Reserved("trusted_proxies", "trusted proxies come with a later version"),
+		spec.Reserved("store", "PostgreSQL comes with a later version; events are kept in the directory data"),
+		spec.Reserved("functions", "functions come with a later version"),
+		spec.Reserved("routes", "routes come with a later version"),
+		spec.Reserved("schedules", "schedules come with a later version"),
+		spec.Reserved("detections", "detections come with a later version"),
+		spec.Reserved("channels", "channel apps come with a later version"),
+		spec.Reserved("channel_apps", "channel apps come with a later version"),
+	}
+}
+
+// Fields describes the section.
+func (a *Admin) Fields() []spec.Field {
+	return []spec.Field{
+		spec.String("listen", &a.Listen).Default("127.0.0.1:8081").Check(addressCheck(&a.Listen)).
+			Doc("Address of the admin port."),
+		spec.URL("public_url", &a.PublicURL).Example("https://grapnel.internal").
+			Doc("What people see of the admin port; links use it."),
+		spec.Enum("auth", &a.Auth, AuthToken, AuthNone).Default("token").
+			Doc("`token`: everything but health wants the token that is made at the first start and kept in " +
+				"the data directory. `none`: nothing does, allowed on loopback only."),
+		spec.Reserved("aws_auth", "the AWS API comes with a later version"),
+		spec.Reserved("tls", "TLS comes with a later version; until then put a proxy that ends TLS in front"),
+	}
+}
+
+// Fields describes the section.
+func (a *AWS) Fields() []spec.Field {
+	return []spec.Field{
+		spec.String("account", &a.Account).Default("000000000000").Check(accountCheck(&a.Account)).
+			Doc("Account in envelopes and ARNs, twelve digits. Put it in quotes."),
+		spec.String("region", &a.Region).Default("us-east-1").Check(regionCheck(&a.Region)).
+			Doc("Region in envelopes and ARNs."),
+	}
+}
+
+// Fields describes the section.
+func (r *Retention) Fields() []spec.Field {
+	return []spec.Field{
+		spec.Duration("age", &r.Age).Default("30d").Min("1h").Max("3650d").
+			Doc("How old events become, against the newest one."),
+		spec.Bytes("bytes", &r.Bytes).Default("20GiB").Min("64MiB").
+			Doc("How much disk the journal may take."),
+	}
+}
+
+// Fields describes the section.
+func (n *Network) Fields() []spec.Field {
+	return []spec.Field{
+		spec.CIDRs("allow", &n.Allow).Example("[10.0.0.0/8]").
+			Doc("Private, loopback and link-local addresses that destinations may reach. Without it they " +
+				"reach public addresses only."),
+	}
+}
+
+// Fields describes the section.
+func (b *Bus) Fields() []spec.Field { return []spec.Field{description(&b.Description)} }
+
+// description is the field that every component has.
+func description(target *string) spec.Field {
+	return spec.String("description", target).Check(lengthCheck(target, 512)).Doc("For people.")
+}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"github.com/grapnel/grapnel/internal/spec"
+)
+
+// Source is an endpoint that receives webhooks.
+type Source struct {
+	Name        string
+	Description string
+	Disabled    bool
+	Bus         string
+	Path        string // on the public port
+	PublicURL   string // scheme, host and path prefix as the provider knows them; may be empty
+	EventSource string // source of the envelopes; empty takes the provider's
+	// Verification is how requests are proven, unless Verify combines several ways. Its Provider also
+	// decides how events are named and answered.
+	Verification
+	Verify     *Combination
+	Rate       Rates
+	MaxBody    int64
+	Duplicates Duplicates
+	Answer     Answer
+}
+
+// Rates are how many requests a source takes; the zero value is no limit.
+type Rates struct{ Source spec.Rate }
+
+// Duplicates says what becomes of an event that was received before.
+type Duplicates string
+
+// What becomes of duplicates: they are kept and answered like the first, or delivered again too.
+const (
+	DropDuplicates    Duplicates = "drop"
+	DeliverDuplicates Duplicates = "deliver"
+)
+
+// AnswerStyle says where the answer to an accepted request comes from.
+type AnswerStyle string
+
+// The styles of answers. AnswerFixed is what an answer with a status, body or content type means.
+const (
+	AnswerProvider AnswerStyle = "provider" // what the provider expects, else 200 with the event id
+	AnswerAWS      AnswerStyle = "aws"      // as AWS's inbound webhook functions answer
+	AnswerFixed    AnswerStyle = "fixed"
+)
+
+// Answer is what an accepted request is answered with.
+type Answer struct {
+	Style       AnswerStyle
+	Status      int    // with AnswerFixed
+	Body        string // with AnswerFixed
+	ContentType string // with AnswerFixed
+}
+
+// Combination is several ways to prove a request, of which any or all must hold.
+type Combination struct{ Any, All []Verification }
+
+// Fields describes a source.
+func (s *Source) Fields() []spec.Field {
+	fields := []spec.Field{
+		description(&s.Description),
+		spec.Bool("disabled", &s.Disabled).Default("false").Doc("Answer all requests with 404."),
+		spec.Name("bus", &s.Bus).Default(DefaultBus).Doc("The bus that its events go to."),
+		spec.String("path", &s.Path).Check(pathCheck(&s.Path)).DefaultDoc("`/in/` and the name").
+			Example("/hooks/github").Doc("Path on the public port."),
+		spec.URL("public_url", &s.PublicURL).Check(baseCheck(&s.PublicURL)).DefaultDoc("the `public_url` of the file").
+			Doc("Scheme and host, and what stands before the path, as this provider knows them. Providers that " +
+				"sign the address sign this one."),
+		spec.String("event_source", &s.EventSource).Check(lengthCheck(&s.EventSource, 256)).
+			DefaultDoc("the provider's, such as `github.com`").Doc("The `source` of its events."),
+	}
+	fields = append(fields, s.Verification.Fields()...)
+	return append(
+		fields,
+		spec.Optional("verify", &s.Verify).
+			Doc("Several ways to prove a request, in place of the keys for one way: an old token or a "+
+				"signature during a migration, or two that must both hold."),
+		spec.Object("rate", &s.Rate).Doc("How many requests are taken; more are answered 429."),
+		spec.Bytes("max_body", &s.MaxBody).Default("25MiB").Min("1KiB").Max("256MiB").
+			Doc("Largest body that is accepted; larger ones are answered 413."),
+		spec.Enum("duplicates", &s.Duplicates, DropDuplicates, DeliverDuplicates).Default("drop").
+			Doc("What becomes of an event that was accepted within the last 24 hours. It is answered like "+
+				"the first and kept as a repetition; `deliver` also delivers it again."),
+		spec.Either(
+			spec.Enum("answer", &s.Answer.Style, AnswerProvider, AnswerAWS).Default("provider"),
+			spec.Object("answer", &s.Answer),
+		).Doc("What an accepted request is answered with. `provider`: what the provider expects, else 200 "+
+			"with the event id. `aws`: what AWS's inbound webhook functions answer. Or an answer of your own."),
+		spec.Reserved("host", "sources by host come with a later version"),
+		spec.Reserved("allow_ips", "allowed addresses come with a later version"),
+		spec.Reserved("max_in_flight", "max_in_flight on a source comes with a later version, rate is there"),
+		spec.Reserved("validate", "validation of bodies comes with a later version"),
+		spec.Reserved("split", "splitting of batches comes with a later version"),
+	)
+}
+
+// Fields describes the section.
+func (r *Rates) Fields() []spec.Field {
+	return []spec.Field{
+		spec.RateOf("source", &r.Source).DefaultDoc("no limit").Example("100/s").Doc("For all senders together."),
+		spec.Reserved("address", "rates by address come with a later version, rate.source is there"),
+	}
+}
+
+// Fields describes an answer of one's own.
+func (a *Answer) Fields() []spec.Field {
+	return []spec.Field{
+		spec.Int("status", &a.Status).Default("200").Min("200").Max("299").Doc("HTTP status."),
+		spec.String("body", &a.Body).DefaultDoc("empty").Example("ok").Doc("Body."),
+		spec.String("content_type", &a.ContentType).Default("text/plain; charset=utf-8").
+			Doc("Content type of the body."),
+	}
+}
+
+// Check makes the answer the one that its fields describe.
+func (a *Answer) Check(at *spec.Place) {
+	a.Style = AnswerFixed
+	if a.Status == 204 && a.Body != "" {
+		at.Problem("body", "an answer with status 204 has no body")
+	}
+}
+
+// Fields describes a combination.
+func (c *Combination) Fields() []spec.Field {
+	return []spec.Field{
+		spec.Objects("any", &c.Any).MinItems(1).Doc("One of these must hold; they are asked in order."),
+		spec.Objects("all", &c.All).MinItems(1).Doc("All of these must hold; they are asked in order."),
+	}
+}
+
+// Check wants one of the two lists.
+func (c *Combination) Check(at *spec.Place) { at.One("ways to verify", "any", "all") }
