@@ -262,14 +262,19 @@ func (k *Key) usableFor(alg string) bool {
 	}
 }
 
+// sum returns the HS256 signature.
+func (k *Key) sum(message []byte) []byte {
+	mac := hmac.New(sha256.New, k.Secret)
+	// A hash never returns an error.
+	_, _ = mac.Write(message)
+	return mac.Sum(nil)
+}
+
 // verify checks a JWS signature.
 func (k *Key) verify(message, sig []byte) bool {
 	switch key := k.Public.(type) {
 	case nil:
-		mac := hmac.New(sha256.New, k.Secret)
-		// A hash never returns an error.
-		_, _ = mac.Write(message)
-		return hmac.Equal(mac.Sum(nil), sig)
+		return hmac.Equal(k.sum(message), sig)
 	case *rsa.PublicKey:
 		sum := sha256.Sum256(message)
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], sig) == nil

@@ -209,7 +209,8 @@ var genericProviders = []Provider{
 		Expects:    "any 2xx",
 		Steps: []string{
 			"Give the sender the URL {url}.",
-			"Anybody who knows the URL can send events: restrict addresses, or use a token.",
+			"Anybody who knows the URL can send events.",
+			"Restrict addresses, or better use a token.",
 		},
 		Signed:   "nothing",
 		Unsigned: "everything",

@@ -174,6 +174,9 @@ func (c *scheme) setSig() error {
 		if sig.Sep == "" || sig.SigKey == "" {
 			return p.bad("no separator or no key of the signature")
 		}
+		if p.Enc != encHex {
+			return p.bad("a pair holds one =, so its signature must be hex")
+		}
 	default:
 		return p.bad("unknown way %q to parse a signature", sig.Parse)
 	}

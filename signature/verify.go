@@ -105,7 +105,8 @@ func New(name string, c Config) (*Verifier, error) {
 	return NewProfile(p, c)
 }
 
-// NewProfile returns the Verifier for a profile. Errors are those of New.
+// NewProfile returns the Verifier for a profile, which must not be changed any more. Errors are those
+// of New.
 func NewProfile(p Profile, c Config) (*Verifier, error) {
 	for _, m := range mechanisms() {
 		if m.name != p.Mech {
