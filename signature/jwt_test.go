@@ -237,7 +237,7 @@ func TestJWKS(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`{`, `{}`, `{"keys":[]}`, `{"kty":"OKP","crv":"Ed25519","x":"AA"}`, `{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
+		jwk(`,"use":"enc"`), `{`, `{}`, `{"keys":[]}`, `{"kty":"OKP","crv":"Ed25519","x":"AA"}`, `{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
 		`{"kty":"RSA","n":"","e":"AQAB"}`, `{"kty":"oct","k":""}`, `-----BEGIN`, `x`,
 		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
 	} {
