@@ -3,9 +3,17 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/grapnel/grapnel/internal/fault"
 	"github.com/grapnel/grapnel/internal/store"
 	"github.com/grapnel/grapnel/internal/store/disk"
 )
@@ -102,72 +110,295 @@ type Stats struct {
 	FreeBytes int64 // of the file system, -1 if unknown
 }
 
+// The defaults of Config.
+const (
+	defaultSegmentBytes = 512 << 20
+	defaultSegmentAge   = 24 * time.Hour
+	defaultQueueBytes   = 64 << 20
+	defaultMaxFrame     = 64 << 20
+	defaultReserve      = 64 << 20
+	defaultProbeEvery   = time.Second
+)
+
+// format is the number in the VERSION file of a data directory.
+const format = 1
+
+func (c *Config) fill() error {
+	if c.Dir == "" {
+		return fault.New(fault.Invalid, "data_dir_unusable", "no data directory is given")
+	}
+	setDefault(&c.SegmentBytes, defaultSegmentBytes)
+	setDefault(&c.SegmentAge, defaultSegmentAge)
+	setDefault(&c.QueueBytes, defaultQueueBytes)
+	setDefault(&c.MaxFrame, defaultMaxFrame)
+	setDefault(&c.Reserve, defaultReserve)
+	setDefault(&c.ProbeEvery, defaultProbeEvery)
+	// A segment ends at most one group and one frame behind SegmentBytes, and
+	// all of it must have a position.
+	c.SegmentBytes = min(c.SegmentBytes, maxOffset/4)
+	c.MaxFrame = min(c.MaxFrame, maxOffset/4)
+	if c.Disk == nil {
+		c.Disk = disk.OS()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func setDefault[T ~int64](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
 // Journal is an open journal. Its methods are safe for concurrent use.
-type Journal struct{ cfg Config }
+type Journal struct {
+	cfg     Config
+	fs      disk.FS
+	log     *slog.Logger
+	claim   io.Closer
+	files   *files
+	queue   *queue
+	entries sync.Pool
+	calls   chan func(*writer) // run by the writer between commits
+	stopped chan struct{}      // closed when the writer has ended
+	close   func() error       // once
+	horizon atomic.Uint64
 
-var errTODO = errors.New("not written yet")
+	counters struct{ commits, syncs atomic.Uint64 }
 
-// Open opens the journal in cfg.Dir and repairs what a crash left behind.
-//
-// Returns a Conflict with code data_dir_locked if another process has it, and
-// Invalid with code data_dir_newer if a newer Grapnel has written it.
-func Open(_ context.Context, cfg Config) (*Journal, Recovery, error) {
-	return &Journal{cfg: cfg}, Recovery{}, errTODO
+	mu       sync.RWMutex // guards what follows, and the fields of segments
+	segments []*segment   // oldest first
+	damaged  []store.Damage
+	changed  chan struct{} // closed when the horizon moves; nil unless someone waits
+	cause    error         // why nothing can be taken
+	full     bool
 }
 
 // Append commits the batch; the contract is that of store.Journal, without
-// dedupe keys.
-func (j *Journal) Append(context.Context, *store.Batch) error { return errTODO }
-
-// Submit is Append without waiting; see store.Journal. done is called from the
-// writer's goroutine.
-func (j *Journal) Submit(_ *store.Batch, done func(error)) { go done(errTODO) }
-
-// Read returns the record at the position, with its body; events carry their
-// deliveries. Its byte slices are the caller's own. Returns NotFound if no record
-// starts there, it was dropped or it is not synced, and Internal with code
-// record_damaged if its bytes are not those that were written.
-func (j *Journal) Read(store.Position) (store.Record, error) { return store.Record{}, errTODO }
-
-// ReadHead is Read without the body and the detail of an event; size is that of
-// the body, or of the detail if there is no body.
-func (j *Journal) ReadHead(store.Position) (rec store.Record, size int64, err error) {
-	return store.Record{}, 0, errTODO
+// dedupe keys. A batch that failed is not stored, with one exception: if the disk
+// failed in the middle of it and the program dies before it works again, the
+// batch may be found whole at the next start.
+//
+// Returns Transient with code store_unavailable if the disk does not take
+// writes or the journal is closing, with code store_full if there is no space
+// for such a batch, and TooLarge with code batch_too_large.
+func (j *Journal) Append(ctx context.Context, batch *store.Batch) error {
+	if empty(batch) {
+		return nil
+	}
+	e, err := j.newEntry(batch)
+	if err != nil {
+		return err
+	}
+	if err := j.queue.push(ctx, e); err != nil {
+		j.recycle(e)
+		return err
+	}
+	err = <-e.result
+	j.recycle(e)
+	return err
 }
 
-// Scan calls fn with every record from the position on, in order, up to the
-// horizon at the time of the call. It returns the position to go on from: behind
-// the last record, or, if fn returned an error, that of the record it was called
-// with. A record is valid only during the call.
-func (j *Journal) Scan(ctx context.Context, from store.Position, fn func(store.Record) error) (store.Position, error) {
-	return j.Walk(ctx, from, func(_ Location, r store.Record) error { return fn(r) })
+// Submit is Append without waiting; see store.Journal. The batch must not be
+// changed before done is called, which happens on the writer's goroutine: it must
+// not wait for the journal.
+func (j *Journal) Submit(batch *store.Batch, done func(error)) {
+	if done == nil {
+		done = func(error) {}
+	}
+	if empty(batch) {
+		go done(nil)
+		return
+	}
+	e, err := j.newEntry(batch)
+	if err == nil {
+		e.done = done
+		if err = j.queue.push(context.Background(), e); err == nil {
+			return
+		}
+		j.recycle(e)
+	}
+	go done(err)
 }
 
-// Walk is Scan with the place of each record.
-func (j *Journal) Walk(context.Context, store.Position, func(Location, store.Record) error) (store.Position, error) {
-	return 0, errTODO
+func empty(b *store.Batch) bool {
+	return len(b.Events) == 0 && len(b.Dispatches) == 0 && len(b.Outcomes) == 0
+}
+
+// finish tells the one who waits for the entry.
+func (j *Journal) finish(e *entry, err error) {
+	if e.done == nil {
+		e.result <- err // Append recycles
+		return
+	}
+	done := e.done
+	j.recycle(e)
+	done(err)
 }
 
 // Horizon is the end of what is synced: nothing new appears below it.
-func (j *Journal) Horizon() store.Position { return 0 }
+func (j *Journal) Horizon() store.Position { return store.Position(j.horizon.Load()) }
 
 // Changed returns a channel that is closed when the horizon moves next.
-func (j *Journal) Changed() <-chan struct{} { return nil }
+func (j *Journal) Changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return j.changed
+}
 
-// Segments lists the segments, oldest first; the last one is being written.
-func (j *Journal) Segments() []Segment { return nil }
+// Segments lists the segments, oldest first; the last one is being written,
+// unless a failing disk has sealed it.
+func (j *Journal) Segments() []Segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	list := make([]Segment, len(j.segments))
+	for i, s := range j.segments {
+		list[i] = Segment{Number: s.id.number, Bytes: s.end, First: s.oldest, Last: s.newest, Sealed: s.sealed}
+	}
+	return list
+}
 
 // Drop removes the oldest segment. Scans that are reading it finish. Returns
-// Conflict unless number is that of the oldest segment and it is sealed.
-func (j *Journal) Drop(_ uint32) error { return errTODO }
+// Conflict unless number is that of the oldest segment, it is sealed and it is
+// not the last.
+//
+// The unlink is made durable before Drop returns, so that segments vanish in
+// order whatever happens.
+func (j *Journal) Drop(number uint32) error {
+	j.mu.Lock()
+	if len(j.segments) < 2 || j.segments[0].id.number != number || !j.segments[0].sealed {
+		j.mu.Unlock()
+		return fault.New(fault.Conflict, "segment_in_use", "segment %d is not the oldest of several", number)
+	}
+	j.segments = slices.Clone(j.segments[1:])
+	j.damaged = slices.DeleteFunc(j.damaged, func(d store.Damage) bool { return d.Segment <= number })
+	j.mu.Unlock()
+
+	j.files.drop(number)
+	name := j.segmentName(number)
+	err := j.fs.Remove(name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = j.fs.SyncDir(path.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("dropping segment %d: %w", number, err)
+	}
+	// There may be space again.
+	return j.call(context.Background(), func(w *writer) error {
+		if w.full || w.cause != nil {
+			w.probe()
+		}
+		return nil
+	})
+}
 
 // Roll seals the segment that is being written and begins the next one; it does
 // nothing if the segment has no records.
-func (j *Journal) Roll(context.Context) error { return errTODO }
+func (j *Journal) Roll(ctx context.Context) error {
+	return j.call(ctx, func(w *writer) error {
+		if w.seg != nil && w.end == dataStart {
+			return nil
+		}
+		return w.roll()
+	})
+}
+
+// call runs fn on the writer's goroutine and returns its error.
+func (j *Journal) call(ctx context.Context, fn func(*writer) error) error {
+	result := make(chan error, 1)
+	select {
+	case j.calls <- func(w *writer) { result <- fn(w) }:
+		return <-result
+	case <-j.stopped:
+		return errClosed()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // Stats returns the figures of now.
-func (j *Journal) Stats() Stats { return Stats{} }
+func (j *Journal) Stats() Stats {
+	s := Stats{
+		QueuedBytes: j.queue.waiting(),
+		Commits:     j.counters.commits.Load(),
+		Syncs:       j.counters.syncs.Load(),
+		FreeBytes:   j.fs.Free(j.cfg.Dir),
+	}
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	s.Segments = len(j.segments)
+	for _, seg := range j.segments {
+		s.Bytes += seg.end
+	}
+	s.Quarantined = slices.Clone(j.damaged)
+	s.Full = j.full
+	if j.cause != nil {
+		s.Unavailable = j.cause.Error()
+	}
+	return s
+}
 
 // Close commits what was submitted, gives the directory back and waits for the
 // writer to end. Append and Submit return store_unavailable from then on.
-func (j *Journal) Close() error { return nil }
+func (j *Journal) Close() error { return j.close() }
+
+// addSegment makes a new, empty segment known.
+func (j *Journal) addSegment(s *segment) {
+	j.mu.Lock()
+	j.segments = append(slices.Clone(j.segments), s)
+	j.mu.Unlock()
+}
+
+func (j *Journal) seal(s *segment) {
+	j.mu.Lock()
+	s.sealed = true
+	j.mu.Unlock()
+}
+
+// grow makes the group visible to readers.
+func (j *Journal) grow(s *segment, end int64, group []*entry) {
+	j.mu.Lock()
+	s.end = end
+	for _, e := range group {
+		widen(&s.oldest, &s.newest, e.oldest)
+		widen(&s.oldest, &s.newest, e.newest)
+		s.mark(e.offset)
+	}
+	j.horizon.Store(uint64(s.at(end)))
+	changed := j.changed
+	j.changed = nil
+	j.mu.Unlock()
+	if changed != nil {
+		close(changed)
+	}
+}
+
+func (j *Journal) setState(cause error, full bool) {
+	j.mu.Lock()
+	j.cause, j.full = cause, full
+	j.mu.Unlock()
+}
+
+// quarantine notes damage once.
+func (j *Journal) quarantine(d store.Damage) {
+	j.mu.Lock()
+	known := slices.ContainsFunc(j.damaged, func(k store.Damage) bool {
+		return k.Segment == d.Segment && k.Offset == d.Offset
+	})
+	if !known {
+		j.damaged = append(j.damaged, d)
+	}
+	j.mu.Unlock()
+	if !known {
+		j.log.Error("a part of the journal cannot be read and is skipped",
+			"segment", d.Segment, "offset", d.Offset, "length", d.Length, "reason", d.Reason)
+	}
+}
