@@ -42,7 +42,7 @@ type leaves struct {
 }
 
 // tooLarge is how many leaves a collection may keep room for between events.
-const tooLarge = 1 << 14
+const tooLarge = 1 << 16
 
 // reset forgets an event, so that its bytes are not kept alive. It reports
 // whether the collection is worth keeping.
@@ -160,7 +160,7 @@ func (l *leaves) object(t *tree, at, in int32) bool {
 		if escaped {
 			key = l.unescape(key)
 		}
-		if !l.value(t, l.member(t, at, key), in) {
+		if !l.value(t, t.descend(at, key), in) {
 			return false
 		}
 		if next, ok = r.more('}'); !ok {
@@ -168,17 +168,6 @@ func (l *leaves) object(t *tree, at, in int32) bool {
 		}
 	}
 	return true
-}
-
-// member returns the node for a key. An empty key that ends a path below the
-// top is no field: the service splits the paths of its patterns at the dots
-// and loses an empty end, so that no pattern asks for one.
-func (l *leaves) member(t *tree, at int32, key []byte) int32 {
-	next := t.descend(at, key)
-	if len(key) == 0 && next != none && at != root && len(t.nodes[next].children) == 0 {
-		return none
-	}
-	return next
 }
 
 func (l *leaves) array(t *tree, at, in int32) bool {

@@ -273,18 +273,18 @@ func (f Failure) String() string {
 	if f.More > 0 {
 		values = append(values, "more")
 	}
+	wanted := list(f.Wanted, "or")
 	switch f.Reason {
 	case ReasonMissing:
-		b.WriteString(" is not in the event")
+		b.WriteString(" is not in the event, wanted " + wanted)
 	case ReasonNoScalar:
-		b.WriteString(" holds no value")
+		b.WriteString(" holds no value, wanted " + wanted)
 	case ReasonPresent:
 		b.WriteString(" is there as " + list(values, "and") + ", wanted it absent")
-	case ReasonOtherValue, ReasonOtherCase, ReasonOtherBlanks, ReasonOtherType, ReasonOtherElement:
-		b.WriteString(" is " + list(values, "and"))
-	}
-	if f.Reason != ReasonPresent {
-		b.WriteString(", wanted " + list(f.Wanted, "or"))
+	case ReasonOtherElement:
+		b.WriteString(" is not " + wanted + " where the other fields fit")
+	case ReasonOtherValue, ReasonOtherCase, ReasonOtherBlanks, ReasonOtherType:
+		b.WriteString(" is " + list(values, "and") + ", wanted " + wanted)
 	}
 	if f.Hint != "" {
 		b.WriteString(": " + f.Hint)

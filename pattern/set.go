@@ -58,6 +58,7 @@ func newProgram(patterns []*Pattern) *program {
 			p.branches = append(p.branches, branch{pattern: i, fields: newFields(b.names, b.conds, p.tree.add)})
 		}
 	}
+	p.tree.seal()
 	return p
 }
 

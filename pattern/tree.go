@@ -15,6 +15,7 @@ type tree struct {
 type node struct {
 	children []child
 	index    map[string]int32 // used once there are many children
+	blank    int32            // node for an empty key, once the tree is sealed, or none
 	path     int32            // number of the path that ends here, or none
 	depth    int32            // segments from the root
 }
@@ -48,6 +49,28 @@ func (t *tree) add(path string) int32 {
 		t.paths++
 	}
 	return n.path
+}
+
+// seal ends the adding of paths. It finds what an empty key of an event leads
+// to: below the top such a key ends no path, since the service splits the
+// paths of its patterns at the dots and loses an empty end. It may be on the
+// way to longer paths.
+func (t *tree) seal() {
+	twins := map[int32]int32{} // the same node, but no path ends there
+	for at := root; int(at) < len(t.nodes); at++ {
+		next := t.child(at, nil)
+		if next != none && at != root && t.nodes[next].path != none {
+			twin, ok := twins[next]
+			if !ok {
+				twin = int32(len(t.nodes))
+				twins[next] = twin
+				t.nodes = append(t.nodes, t.nodes[next])
+				t.nodes[twin].path = none
+			}
+			next = twin
+		}
+		t.nodes[at].blank = next
+	}
 }
 
 // number returns the number of a path that was added, or none.
@@ -99,6 +122,9 @@ func (t *tree) child(at int32, name []byte) int32 {
 // descend returns the node below a node for a key of an event, or none. Dots
 // in the key are the same as nesting.
 func (t *tree) descend(at int32, key []byte) int32 {
+	if len(key) == 0 {
+		return t.nodes[at].blank
+	}
 	if next := t.child(at, key); next != none || bytes.IndexByte(key, '.') < 0 {
 		return next
 	}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package pattern_test
+
+// allocations is how many a match may make on average.
+const allocations = 0
