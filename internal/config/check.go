@@ -49,6 +49,12 @@ func check(report *spec.Report, root *spec.Node, c *Config) {
 // at is the Place of the map at the steps, or of the file.
 func (k *checker) at(steps ...any) *spec.Place { return spec.At(k.report, k.root).Sub(steps...) }
 
+// isMap reports whether a component is one; if it is not, that was reported.
+func (k *checker) isMap(section, name string) bool {
+	n, ok := k.root.Find(section, name)
+	return ok && !n.Broken && (n.Type == spec.Map || n.Type == spec.Null)
+}
+
 // ports checks what concerns both ports.
 func (k *checker) ports() {
 	c, at := k.c, k.at()
@@ -72,6 +78,9 @@ func (k *checker) sources() {
 	paths := map[string]string{}
 	for i := range k.c.Sources {
 		s := &k.c.Sources[i]
+		if !k.isMap("sources", s.Name) {
+			continue
+		}
 		at := k.at("sources", s.Name)
 		if s.Path == "" {
 			s.Path = "/in/" + s.Name
@@ -222,12 +231,20 @@ func (k *checker) unusable(at *spec.Place, v *Verification, err error) {
 	if _, rest, ok := strings.Cut(message, `": `); ok && strings.HasPrefix(message, "profile ") {
 		message = rest
 	}
+	var index int
+	if n, err := fmt.Sscanf(message, "secret %d ", &index); n == 1 && err == nil {
+		at.Hint(strings.TrimPrefix(message, fmt.Sprintf("secret %d ", index)), "", "secrets", index)
+		return
+	}
+	if n, err := fmt.Sscanf(message, "public key %d", &index); n == 1 && err == nil {
+		message = strings.TrimLeft(strings.TrimPrefix(message, fmt.Sprintf("public key %d", index)), ": ")
+		at.Hint(message, "", "public_keys", index)
+		return
+	}
 	field := "provider"
 	switch {
 	case strings.HasPrefix(message, "secret"):
 		field = "secrets"
-	case strings.Contains(message, "public key"):
-		field = "public_keys"
 	case strings.HasPrefix(message, "parameter"):
 		field = "params"
 	case v.HMAC != nil:
@@ -294,6 +311,9 @@ func (k *checker) forwards() {
 func (k *checker) rules() {
 	for i := range k.c.Rules {
 		r := &k.c.Rules[i]
+		if !k.isMap("rules", r.Name) {
+			continue
+		}
 		at := k.at("rules", r.Name)
 		k.bus(at, r.Bus)
 		k.pattern(r)
@@ -335,7 +355,7 @@ func (k *checker) pattern(r *Rule) {
 	pos, n := r.raw.At(e.Offset)
 	whole := *n
 	whole.Hidden = hiddenBelow(r.raw.Root())
-	k.report.AddIn(&whole, pos, "is not an event pattern: "+e.Reason, "")
+	k.report.AddIn(&whole, pos, false, "is not an event pattern: "+e.Reason, "")
 }
 
 // hiddenBelow returns what must not print of a value and everything in it.
@@ -410,13 +430,7 @@ func (k *checker) inputProblem(at *spec.Place, i *Input, e *transform.Error, war
 	if e.Name != "" && e.Field == transform.FieldTemplate {
 		message = "<" + e.Name + ">: " + message
 	}
-	if warning {
-		in := *n
-		in.Pos = pos
-		k.report.Warn(&in, n.Path, message, e.Hint)
-		return
-	}
-	k.report.AddIn(n, pos, message, e.Hint)
+	k.report.AddIn(n, pos, warning, message, e.Hint)
 }
 
 // warnings looks for what nothing uses, and for what is better done otherwise.
@@ -430,7 +444,7 @@ func (k *checker) warnings() {
 	for i := range k.c.Destinations {
 		d := &k.c.Destinations[i]
 		at := k.at("destinations", d.Name)
-		if !k.used[d.Name] && d.Config != nil {
+		if !k.used[d.Name] && k.report.Errors() == 0 {
 			at.Warn("", "no rule sends anything here", "")
 		}
 		if e := at.Node().Get("url"); e != nil && e.Value.Type == spec.Text {

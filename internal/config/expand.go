@@ -50,11 +50,13 @@ func (x *expander) node(report *spec.Report, n *spec.Node) {
 		name, after, closed := strings.Cut(rest[i+2:], "}")
 		if !closed {
 			report.AddAt(n, n.Path, "${ without a closing }", "write $${ for the text ${")
+			n.Broken = true
 			return
 		}
 		value, problem, hint := x.lookup(name)
 		if problem != "" {
 			report.AddAt(n, n.Path, problem, hint)
+			n.Broken = true
 		} else if n.Hidden, n.Origin = append(n.Hidden, value), origin; value == "" {
 			n.Hidden[len(n.Hidden)-1] = emptyValue
 		}

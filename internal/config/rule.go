@@ -104,7 +104,7 @@ func (i *Input) Fields() []spec.Field {
 // Check wants one kind of input.
 func (i *Input) Check(at *spec.Place) {
 	i.Raw, i.Constant = i.body != "", i.constant.Text
-	at.One("the input", "constant", "path", "template", "body")
+	at.One("what the destination receives", "constant", "path", "template", "body")
 	if at.Has("paths") && !at.Has("template") {
 		at.Problem("paths", "needs a template that uses them")
 	}

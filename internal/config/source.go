@@ -130,4 +130,4 @@ func (c *Combination) Fields() []spec.Field {
 }
 
 // Check wants one of the two lists.
-func (c *Combination) Check(at *spec.Place) { at.One("ways to verify", "any", "all") }
+func (c *Combination) Check(at *spec.Place) { at.One("the ways to verify", "any", "all") }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/grapnel/grapnel/internal/secret"
@@ -121,7 +122,7 @@ func (h *HMAC) Fields() []spec.Field {
 
 // Check wants one place for the signature and, for pairs, what they need.
 func (h *HMAC) Check(at *spec.Place) {
-	at.One("the place of the signature", "header", "json", "form")
+	at.One("where the signature is", "header", "json", "form")
 	pairs := at.Has("signature_key") || at.Has("timestamp_key")
 	if pairs && (!at.Has("signature_key") || !at.Has("timestamp_key") || !at.Has("separator")) {
 		at.Problem("", "signature_key, timestamp_key and separator go together")
@@ -133,6 +134,9 @@ func (h *HMAC) Check(at *spec.Place) {
 		at.Problem("separator", "needs a prefix: by it the signatures of a list are known")
 	}
 	if h.Timestamp == nil {
+		if strings.Contains(h.Content, "{ts}") && !pairs && !at.Has("timestamp") {
+			at.Problem("timestamp", "is missing: content has {ts}, and nothing says where the time is")
+		}
 		return
 	}
 	places := 0
@@ -145,7 +149,7 @@ func (h *HMAC) Check(at *spec.Place) {
 	case pairs && places > 0:
 		at.Problem("timestamp", "timestamp_key says where the time is: give unit and tolerance only")
 	case !pairs && places != 1:
-		at.Problem("timestamp", "the place of the time: exactly one of header, json or form is needed")
+		at.Problem("timestamp", "exactly one of header, json or form is needed: where the time is")
 	}
 }
 
@@ -180,7 +184,7 @@ func (t *Token) Fields() []spec.Field {
 
 // Check wants one place.
 func (t *Token) Check(at *spec.Place) {
-	at.One("the place of the token", "header", "query", "path", "json")
+	at.One("where the token is", "header", "query", "path", "json")
 	t.HasPath = at.Has("path")
 	if at.Has("scheme") && !at.Has("header") {
 		at.Problem("scheme", "goes with header only")

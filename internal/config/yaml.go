@@ -137,14 +137,11 @@ func (p *parser) node(n *yaml.Node, path string, depth int) *spec.Node {
 			p.full = true
 			p.report.AddAt(out, path, "the file has too many values or is nested too deep", "")
 		}
+		out.Broken = true
 		return out
 	}
 	if n.Kind == yaml.AliasNode {
 		return p.alias(n, out, depth)
-	}
-	if slices.Contains(p.open, n) {
-		p.report.AddAt(out, path, "an alias stands inside of what it stands for", "")
-		return out
 	}
 	if n.Anchor != "" {
 		p.open = append(p.open, n)
@@ -167,6 +164,7 @@ func (p *parser) node(n *yaml.Node, path string, depth int) *spec.Node {
 		p.scalar(n, out)
 	case yaml.AliasNode, yaml.DocumentNode, yaml.StreamNode:
 		p.report.AddAt(out, path, "cannot be read as YAML", "")
+		out.Broken = true
 	}
 	return out
 }
@@ -175,6 +173,7 @@ func (p *parser) node(n *yaml.Node, path string, depth int) *spec.Node {
 func (p *parser) alias(n *yaml.Node, out *spec.Node, depth int) *spec.Node {
 	if n.Alias == nil || slices.Contains(p.open, n.Alias) {
 		p.report.AddAt(out, out.Path, "an alias stands inside of what it stands for", "")
+		out.Broken = true
 		return out
 	}
 	return p.node(n.Alias, out.Path, depth+1)
@@ -186,6 +185,7 @@ func (p *parser) tag(n *yaml.Node, out *spec.Node, allowed ...string) bool {
 		return true
 	}
 	p.report.AddAt(out, out.Path, "tags such as "+n.ShortTag()+" are not supported", "remove the tag")
+	out.Broken = true
 	return false
 }
 
@@ -210,15 +210,16 @@ func (p *parser) mapping(n *yaml.Node, out *spec.Node, depth int) {
 		p.tag(key, at, "!!str")
 		if strings.Contains(key.Value, "${") {
 			p.report.AddAt(at, at.Path, "${…} works in values only, not in keys", "")
+			at.Broken = true
 		}
 		if first, twice := lines[key.Value]; twice {
 			p.report.AddAt(at, at.Path, fmt.Sprintf("is there twice, first on line %d", first), "")
 			continue
 		}
 		lines[key.Value] = key.Line
-		out.Entries = append(out.Entries, spec.Entry{
-			Key: key.Value, Pos: at.Pos, Value: p.node(value, at.Path, depth+1),
-		})
+		e := spec.Entry{Key: key.Value, Pos: at.Pos, Value: p.node(value, at.Path, depth+1)}
+		e.Value.Broken = e.Value.Broken || at.Broken
+		out.Entries = append(out.Entries, e)
 	}
 	for _, value := range merged {
 		p.merge(value, out, depth)

@@ -159,7 +159,7 @@ func Components[T any, P interface {
 			d.key(e, f)
 			setName(&all[i], e.Key)
 			node := e.Value
-			if node.Type == Null { // "default:" alone means an empty map.
+			if node.Type == Null && !node.Broken { // "default:" alone means an empty map.
 				node = &Node{Type: Map, Pos: node.Pos, Path: node.Path}
 			}
 			if one := d.object(node, e.Key, P(&all[i])); one != nil {
@@ -303,6 +303,9 @@ func jsonField(name string, target *RawJSON, verbatim bool) Field {
 func (d *decoder) encode(n *Node, f *Field, raw *RawJSON) bool {
 	raw.marks = append(raw.marks, mark{len(raw.Text), n})
 	ok := true
+	if n.Broken {
+		return false
+	}
 	switch n.Type {
 	case Null:
 		raw.Text = append(raw.Text, "null"...)

@@ -26,6 +26,9 @@ type decoder struct{ *Report }
 
 // object decodes n into target and runs its Check.
 func (d *decoder) object(n *Node, name string, target Fielder) *Value {
+	if n.Broken {
+		return nil
+	}
 	if n.Type != Map {
 		message := "expected a map of keys and values, not " + n.Type.String()
 		if n.Type == Null {
@@ -82,6 +85,8 @@ func (d *decoder) field(n *Node, f *Field) *Value {
 	node := &Node{Pos: n.Pos, Path: Join(n.Path, f.name)}
 	written := e != nil
 	switch {
+	case written && e.Value.Broken:
+		return nil
 	case written && e.Value.Type == Null:
 		d.refuse(e.Value, f, "is empty", "give it a value or remove the key")
 		return nil
@@ -120,7 +125,7 @@ func (d *decoder) field(n *Node, f *Field) *Value {
 // missing is what is said of a required field that is not there.
 func (f *Field) missing() string {
 	if f.enum != nil {
-		return "is missing: " + list(f.enum)
+		return "is missing: " + oneOf(f.enum)
 	}
 	return "is missing"
 }
@@ -160,7 +165,11 @@ func (d *decoder) unknown(n *Node, fields []Field) {
 			continue
 		}
 		hint := Suggest(e.Key, names)
-		if hint == "" && len(names) > 0 && len(names) <= maxListed {
+		switch {
+		case hint != "" || len(names) > maxListed:
+		case len(names) == 1:
+			hint = "the only key here is " + names[0]
+		case len(names) > 1:
 			hint = "the keys here are " + list(names)
 		}
 		d.AddKey(e, "is not a known key", hint)
@@ -212,8 +221,9 @@ func (d *decoder) refuse(n *Node, f *Field, message, hint string) {
 	p := Problem{Path: n.Path, Message: message, Hint: hint}
 	if !f.secret {
 		p.Value = shown(n)
-	} else if n.Text != "" {
-		p.Message, p.Hint = Scrub(message, []string{n.Text}), Scrub(hint, []string{n.Text})
+	} else {
+		hidden := long([]string{n.Text})
+		p.Message, p.Hint = Scrub(message, hidden), Scrub(hint, hidden)
 	}
 	d.add(n, p)
 }
@@ -304,7 +314,8 @@ func (p *Place) Sub(steps ...any) *Place {
 	return &Place{report: p.report, node: n}
 }
 
-// One reports a problem unless exactly one of the fields is there. What says what they are for.
+// One reports a problem unless exactly one of the fields is there. What, a clause, says what they
+// are for.
 func (p *Place) One(what string, fields ...string) {
 	found := 0
 	for _, f := range fields {
@@ -313,7 +324,7 @@ func (p *Place) One(what string, fields ...string) {
 		}
 	}
 	if found != 1 {
-		p.Problem("", what+": exactly one of "+list(fields)+" is needed")
+		p.Problem("", "exactly one of "+list(fields)+" is needed: "+what)
 	}
 }
 

@@ -52,6 +52,10 @@ type Node struct {
 	// Origin is the text as written when Hidden is set: "https://${HOST}/x". It may print.
 	Origin string
 
+	// Broken says that a problem of the node itself was reported already: its value is not known, and
+	// nothing more is said about it.
+	Broken bool
+
 	// TextPos is where the first character of Text stands, if every character of Text stands in the
 	// file as it is; Indent is the column at which its further lines begin. Zero if unknown.
 	TextPos Pos

@@ -110,11 +110,15 @@ func (r *Report) AddAt(n *Node, path, message, hint string) {
 	r.add(n, Problem{Path: path, Message: message, Hint: hint})
 }
 
-// AddIn reports a problem at a place inside the text of n.
-func (r *Report) AddIn(n *Node, pos Pos, message, hint string) {
+// AddIn reports a problem, or a warning, at a place inside the text of n. Its texts may quote what
+// stands there: what must not print is taken out of them, however short it is.
+func (r *Report) AddIn(n *Node, pos Pos, warning bool, message, hint string) {
 	at := *n
 	at.Pos = pos
-	r.AddAt(&at, n.Path, message, hint)
+	hidden := n.secrets(nil)
+	r.add(&at, Problem{
+		Path: n.Path, Message: Scrub(message, hidden), Hint: Scrub(hint, hidden), Warning: warning,
+	})
 }
 
 // AddKey reports a problem about the key of an entry.
@@ -142,7 +146,7 @@ func (r *Report) Put(p Problem) {
 
 func (r *Report) add(n *Node, p Problem) {
 	p.Line, p.Col = n.Pos.Line, n.Pos.Col
-	hidden := n.secrets(nil)
+	hidden := long(n.secrets(nil))
 	p.Message, p.Hint = Scrub(p.Message, hidden), Scrub(p.Hint, hidden)
 	r.Put(p)
 }
@@ -176,6 +180,11 @@ func shown(n *Node) string {
 // minScrub is the length from which a hidden text can be cut out of a message. A message with a
 // shorter one in it is replaced as a whole, because what stays would give it away.
 const minScrub = 4
+
+// long returns those of the texts that cannot occur by chance.
+func long(texts []string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool { return len(text) < minScrub })
+}
 
 // Scrub returns text without the hidden texts, however they are escaped.
 func Scrub(text string, hidden []string) string {

@@ -102,10 +102,10 @@ func Enum[S ~string](name string, target *S, values ...S) Field {
 	for i, v := range values {
 		words[i] = string(v)
 	}
-	s.typ, s.expects = "one of "+list(words), "expected one of "+list(words)
+	s.typ, s.expects = oneOf(words), "expected "+oneOf(words)
 	s.parse = func(text string) (S, error) {
 		if !slices.Contains(words, text) {
-			return "", fault.New(fault.Invalid, "unknown_word", "expected one of %s", list(words)).
+			return "", fault.New(fault.Invalid, "unknown_word", "expected %s", oneOf(words)).
 				WithHint("%s", Suggest(text, words))
 		}
 		return S(text), nil
@@ -377,6 +377,14 @@ func list(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
+// oneOf says which words there are.
+func oneOf(words []string) string {
+	if len(words) == 1 {
+		return "`" + words[0] + "`"
+	}
+	return "one of " + list(words)
+}
+
 func anys(words []string) []any {
 	out := make([]any, len(words))
 	for i, w := range words {
@@ -399,9 +407,12 @@ func bind[T any](name string, target *T, s scalar[T]) Field {
 
 // readScalar parses n and checks its limits.
 func readScalar[T any](d *decoder, n *Node, f *Field, s scalar[T]) (v T, value *Value, ok bool) {
+	if n.Broken {
+		return v, nil, false
+	}
 	if !n.Expanded() && !slices.Contains(s.from, n.Type) {
 		hint := ""
-		if n.Type == Text && len(s.from) == 1 && s.from[0] != Text {
+		if _, err := s.parse(n.Text); n.Type == Text && err == nil {
 			hint = "write it without quotes"
 		}
 		d.refuse(n, f, fmt.Sprintf("%s, not %s", s.expects, n.Type), hint)
