@@ -7,7 +7,9 @@
 //
 // Only the allow list (network.allow) opens an address that is blocked. There
 // is no exception for any kind of destination: an endpoint override that names
-// loopback needs 127.0.0.0/8 in the list like everything else.
+// loopback needs 127.0.0.0/8 in the list like everything else. Options.Also is
+// for the program's own needs, such as the machine's credentials service, and
+// never for an address that a configuration or a message names.
 //
 // Proxies of the environment are not used: a proxy resolves names itself, and
 // the guard would see nothing but the proxy's address.
@@ -83,11 +85,14 @@ func (n *Network) SetAllow(allow []netip.Prefix) {
 
 // Check returns a *BlockedError if the address may not be reached. Host is the
 // name by which it was found, for the error's text; it may be empty.
-func (n *Network) Check(host string, addr netip.Addr) error {
-	if why := blocked(addr, *n.allow.Load()); why != "" {
-		return &BlockedError{Host: host, Addr: addr.Unmap(), Why: why}
+func (n *Network) Check(host string, addr netip.Addr) error { return n.check(host, addr, nil) }
+
+func (n *Network) check(host string, addr netip.Addr, also []netip.Prefix) error {
+	why := blocked(addr, *n.allow.Load())
+	if why == "" || len(also) > 0 && blocked(addr, also) == "" {
+		return nil
 	}
-	return nil
+	return &BlockedError{Host: host, Addr: addr.Unmap(), Why: why}
 }
 
 // Options are the limits of one transport. The zero value of a field means its
@@ -104,6 +109,9 @@ type Options struct {
 	MaxHeaderBytes int64
 	// RootCAs verify the servers' certificates; nil means those of the machine.
 	RootCAs *x509.CertPool
+	// Also are addresses that this transport may reach beside those of the allow
+	// list.
+	Also []netip.Prefix
 }
 
 func (o Options) withDefaults() Options {
@@ -133,6 +141,7 @@ func (n *Network) Transport(o Options) *http.Transport {
 	o = o.withDefaults()
 	d := &dialer{
 		network:   n,
+		also:      o.Also,
 		handshake: o.HandshakeTimeout,
 		tls: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
@@ -148,7 +157,7 @@ func (n *Network) Transport(o Options) *http.Transport {
 			KeepAliveConfig: net.KeepAliveConfig{
 				Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4,
 			},
-			ControlContext: n.control,
+			ControlContext: control,
 		},
 	}
 	return &http.Transport{
@@ -178,6 +187,7 @@ func (n *Network) Client(o Options) *http.Client {
 // dialer makes the connections of one transport.
 type dialer struct {
 	network   *Network
+	also      []netip.Prefix
 	dialer    net.Dialer
 	tls       *tls.Config
 	handshake time.Duration
@@ -185,6 +195,7 @@ type dialer struct {
 
 // target travels in the context of one dial from dial to control.
 type target struct {
+	dialer *dialer
 	host   string
 	passed atomic.Bool // some address passed the guard
 }
@@ -198,10 +209,10 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
-	to := &target{host: host}
+	to := &target{dialer: d, host: host}
 	conn, err := d.dialer.DialContext(context.WithValue(ctx, targetKey{}, to), network, address)
 	if err == nil {
-		return d.network.track(conn), nil
+		return d.network.track(conn, d.also), nil
 	}
 	if blocked, ok := errors.AsType[*BlockedError](err); ok {
 		if !to.passed.Load() {
@@ -238,16 +249,16 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 }
 
 // control checks the address of a socket before it is connected.
-func (n *Network) control(ctx context.Context, network, address string, _ syscall.RawConn) error {
-	to, _ := ctx.Value(targetKey{}).(*target)
-	if to == nil {
-		to = &target{}
+func control(ctx context.Context, network, address string, _ syscall.RawConn) error {
+	to, ok := ctx.Value(targetKey{}).(*target)
+	if !ok {
+		return errors.New("dialing past the guard") // only dial makes sockets
 	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || (network != "tcp4" && network != "tcp6") {
 		return &BlockedError{Host: to.host, Why: "not a TCP address"}
 	}
-	if err := n.Check(to.host, at.Addr()); err != nil {
+	if err := to.dialer.network.check(to.host, at.Addr(), to.dialer.also); err != nil {
 		return err
 	}
 	to.passed.Store(true)

@@ -289,6 +289,24 @@ func TestTLSSpeaksHTTP2(t *testing.T) {
 	}
 }
 
+func TestAlsoOpensAddressesForOneTransportOnly(t *testing.T) {
+	t.Parallel()
+	server, _ := listen(t, "127.0.0.1:0", answering("inside"))
+	network := egress.New(egress.Config{})
+	own := transport(t, network, egress.Options{Also: prefixes(t, "127.0.0.1/32")})
+	other := transport(t, network, egress.Options{})
+	for range 2 {
+		if _, err := get(t, own, server.URL); err != nil {
+			t.Errorf("the transport that may reach it: %v", err)
+		}
+		_, err := get(t, other, server.URL)
+		wantBlocked(t, err)
+		network.SetAllow(nil) // ends nothing that Also opened
+	}
+	_, err := get(t, own, strings.Replace(server.URL, "127.0.0.1", "127.0.0.2", 1))
+	wantBlocked(t, err)
+}
+
 func TestUnixSocketsAreNotDialed(t *testing.T) {
 	t.Parallel()
 	tr := egress.New(egress.Config{Allow: loopback}).Transport(egress.Options{})

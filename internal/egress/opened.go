@@ -13,6 +13,7 @@ type openedConn struct {
 	net.Conn
 	network *Network
 	addr    netip.Addr
+	also    []netip.Prefix
 	once    sync.Once
 }
 
@@ -27,17 +28,17 @@ func (c *openedConn) Close() error {
 }
 
 // track returns the connection, remembered if the allow list opened it.
-func (n *Network) track(conn net.Conn) net.Conn {
+func (n *Network) track(conn net.Conn, also []netip.Prefix) net.Conn {
 	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil || blocked(at.Addr(), nil) == "" {
 		return conn
 	}
-	c := &openedConn{Conn: conn, network: n, addr: at.Addr()}
+	c := &openedConn{Conn: conn, network: n, addr: at.Addr(), also: also}
 	n.mu.Lock()
 	n.opened[c] = struct{}{}
 	n.mu.Unlock()
 	// The list may have changed between the check and now.
-	if n.Check("", c.addr) != nil {
+	if n.check("", c.addr, c.also) != nil {
 		_ = c.Close() // its next use reports it
 	}
 	return c
@@ -48,7 +49,7 @@ func (n *Network) closeForbidden() {
 	var forbidden []*openedConn
 	n.mu.Lock()
 	for c := range n.opened {
-		if n.Check("", c.addr) != nil {
+		if n.check("", c.addr, c.also) != nil {
 			forbidden = append(forbidden, c)
 		}
 	}

@@ -1,0 +1,180 @@
+// Package webhook is the kind of destination that sends a message to an HTTP
+// endpoint: any method, signed by Standard Webhooks or an HMAC scheme of one's
+// own, with Basic, bearer or API key credentials. Any 2xx status is success.
+// The answer is read as far as somebody wants it, however long it is.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/grapnel/grapnel/internal/destination"
+	"github.com/grapnel/grapnel/internal/egress"
+	"github.com/grapnel/grapnel/signature"
+)
+
+// webhook is a destination. Everything that is the same for all requests is
+// made once.
+type webhook struct {
+	shown     string // for people
+	transport *http.Transport
+	request   *http.Request // the template of all requests
+	header    http.Header   // of all requests
+	address   string        // the URL without user-info, which may be signed
+	noBody    bool
+	signer    *signature.Signer // nil: unsigned
+	hide      destination.Hidden
+	now       func() time.Time
+}
+
+var _ destination.Closer = (*webhook)(nil)
+
+// Build makes the destination.
+func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
+	hide := c.hidden()
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, errors.New("building a webhook: the URL is not valid") // its text could show a secret
+	}
+	signer, err := c.Signing.signer()
+	if err != nil {
+		return nil, fmt.Errorf("building a webhook: %w", hide.Err(err))
+	}
+	header := c.header(d, u)
+	u.User = nil
+	if c.Auth != nil && c.Auth.APIKey != nil && c.Auth.APIKey.Query != "" {
+		pair := url.QueryEscape(c.Auth.APIKey.Query) + "=" + url.QueryEscape(c.Auth.APIKey.Value.Reveal())
+		if u.RawQuery != "" {
+			pair = u.RawQuery + "&" + pair
+		}
+		u.RawQuery = pair
+	}
+	return &webhook{
+		shown:     c.Address(),
+		transport: d.Egress.Transport(egress.Options{IdlePerHost: d.MaxInFlight}),
+		request: &http.Request{
+			Method: c.Method, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		},
+		header:  header,
+		address: u.String(),
+		noBody:  c.Method == http.MethodGet || c.Method == http.MethodHead,
+		signer:  signer,
+		hide:    hide,
+		now:     d.Clock(),
+	}, nil
+}
+
+// header returns the headers that all requests have.
+func (c *Config) header(d destination.Deps, u *url.URL) http.Header {
+	h := http.Header{"User-Agent": {"Grapnel/" + d.Version}}
+	// A kept connection may turn out to be closed only when it is used. The key
+	// tells the transport that it may then send again on a fresh one, provided
+	// that no byte of an answer was seen; an empty list is not sent (net/http,
+	// Transport). It is still one attempt, with one id.
+	h["X-Idempotency-Key"] = []string{}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		h.Set("Authorization", basicAuth(u.User.Username(), password))
+	}
+	if a := c.Auth; a != nil {
+		switch {
+		case a.Basic != nil:
+			h.Set("Authorization", basicAuth(a.Basic.Username, a.Basic.Password.Reveal()))
+		case a.APIKey != nil && a.APIKey.Header != "":
+			h.Set(a.APIKey.Header, a.APIKey.Value.Reveal())
+		case !a.Bearer.Empty():
+			h.Set("Authorization", "Bearer "+a.Bearer.Reveal())
+		}
+	}
+	for name, value := range c.Headers {
+		h.Set(name, value.Reveal())
+	}
+	return h
+}
+
+// Do sends the request.
+func (w *webhook) Do(ctx context.Context, r *destination.Request) (*destination.Response, error) {
+	req, err := w.prepare(ctx, r)
+	if err != nil {
+		return nil, &destination.Error{
+			Class: destination.InternalError, Message: w.hide.Text(err.Error()), Err: w.hide.Err(err),
+		}
+	}
+	resp, err := w.transport.RoundTrip(req)
+	if err != nil {
+		return nil, destination.Unanswered(ctx, err, w.hide)
+	}
+	body, truncated := readAnswer(resp, r.WantBody)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, destination.Answered(resp.StatusCode, resp.Header, body, w.now(), w.hide)
+	}
+	return &destination.Response{
+		Status: resp.StatusCode, Header: resp.Header, Body: body, Truncated: truncated,
+	}, nil
+}
+
+// Close closes the connections that are kept.
+func (w *webhook) Close() error {
+	w.transport.CloseIdleConnections()
+	return nil
+}
+
+// Format prints the address, whatever the verb: the fields hold secrets.
+func (w *webhook) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "webhook "+w.shown) }
+
+// payload is a body that can be sent again.
+type payload struct {
+	text   []byte
+	reader bytes.Reader
+}
+
+// rewind returns a fresh reader of the body. A bytes.Reader in a NopCloser is
+// recognized by the transport, which then sends header and body in one write.
+func (p *payload) rewind() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(p.text)), nil
+}
+
+// prepare makes the HTTP request.
+func (w *webhook) prepare(ctx context.Context, r *destination.Request) (*http.Request, error) {
+	at := r.Time
+	if at.IsZero() {
+		at = w.now()
+	}
+	text := r.Body
+	if w.noBody {
+		text = nil
+	}
+	header := make(http.Header, len(w.header)+4)
+	values := [3]string{r.ID, strconv.FormatInt(at.Unix(), 10), r.ContentType}
+	header[headerID], header[headerTimestamp] = values[0:1:1], values[1:2:2]
+	if len(text) > 0 {
+		if r.ContentType == "" {
+			values[2] = "application/json"
+		}
+		header["Content-Type"] = values[2:3:3]
+	}
+	for name, value := range w.header {
+		header[name] = value
+	}
+	if w.signer != nil {
+		signed := &signature.Request{Method: w.request.Method, URL: w.address, Header: header, Body: text}
+		if err := w.signer.Sign(signed, at); err != nil {
+			return nil, fmt.Errorf("preparing the request: %w", err)
+		}
+	}
+	req := w.request.WithContext(ctx)
+	req.Header = header
+	if len(text) > 0 {
+		p := &payload{text: text}
+		p.reader.Reset(text)
+		req.Body, req.GetBody, req.ContentLength = io.NopCloser(&p.reader), p.rewind, int64(len(text))
+	}
+	return req, nil
+}
