@@ -54,6 +54,16 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
+// ParseKind returns the kind that has the name; ok is false if none has.
+func ParseKind(name string) (kind Kind, ok bool) {
+	for k := Internal; int(k) < len(kindNames); k++ {
+		if kindNames[k] == name {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
 // Status returns the HTTP status that stands for the kind; 499 for Canceled.
 func (k Kind) Status() int {
 	if k <= 0 || int(k) >= len(kindStatus) {

@@ -43,3 +43,17 @@ func TestEveryKindHasANameAndAStatus(t *testing.T) {
 		t.Errorf("Kind(99) = %q", got)
 	}
 }
+
+func TestParseKindReadsWhatStringPrints(t *testing.T) {
+	t.Parallel()
+	for k := fault.Internal; k <= fault.Canceled; k++ {
+		if got, ok := fault.ParseKind(k.String()); !ok || got != k {
+			t.Errorf("ParseKind(%s) = %v, %t", k, got, ok)
+		}
+	}
+	for _, name := range []string{"", "unknown", "Invalid"} {
+		if got, ok := fault.ParseKind(name); ok {
+			t.Errorf("ParseKind(%q) = %v, want none", name, got)
+		}
+	}
+}
