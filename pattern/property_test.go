@@ -98,10 +98,8 @@ func drawPatternObject(t *rapid.T, depth int) string {
 func TestMatchAgreesWithTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		event := drawEventObject(t, 3)
 		texts := make([]string, rapid.IntRange(1, 4).Draw(t, "patterns"))
 		patterns := make([]*pattern.Pattern, len(texts))
-		var want []int
 		for i := range texts {
 			texts[i] = drawPatternObject(t, 2)
 			p, err := pattern.Compile([]byte(texts[i]))
@@ -109,23 +107,87 @@ func TestMatchAgreesWithTheModel(t *testing.T) {
 				t.Fatalf("Compile(%s): %v", texts[i], err)
 			}
 			patterns[i] = p
-			matched, err := modelMatch([]byte(texts[i]), []byte(event))
-			if err != nil {
-				t.Fatalf("model of %s: %v", texts[i], err)
-			}
-			if matched {
-				want = append(want, i)
-			}
-			if got, err := p.Match([]byte(event)); err != nil || got != matched {
-				t.Fatalf("Match(%s, %s) = %v, %v, want %v", texts[i], event, got, err, matched)
-			}
-			if e, err := p.Explain([]byte(event)); err != nil || e.Matched != matched || matched != (len(e.Failures) == 0) {
-				t.Fatalf("Explain(%s, %s) = %+v, %v, want matched %v", texts[i], event, e, err, matched)
+		}
+		set := pattern.NewSet(patterns)
+		for range 20 {
+			event := drawEventObject(t, 3)
+			want := checkAgainstModel(t, patterns, event)
+			got, err := set.Match([]byte(event), nil)
+			if err != nil || !slices.Equal(got, want) {
+				t.Fatalf("Set.Match(%s) of %s = %v, %v, want %v", event, texts, got, err, want)
 			}
 		}
-		got, err := pattern.NewSet(patterns).Match([]byte(event), nil)
-		if err != nil || !slices.Equal(got, want) {
-			t.Fatalf("Set.Match(%s) of %s = %v, %v, want %v", event, texts, got, err, want)
+	})
+}
+
+// checkAgainstModel returns which patterns match by the model, after each of
+// them gave the same verdict and an explanation that fits it.
+func checkAgainstModel(t *rapid.T, patterns []*pattern.Pattern, event string) []int {
+	t.Helper()
+	var matching []int
+	for i, p := range patterns {
+		want, err := modelMatch([]byte(p.String()), []byte(event))
+		if err != nil {
+			t.Fatalf("model of %s: %v", p, err)
+		}
+		if want {
+			matching = append(matching, i)
+		}
+		if got, err := p.Match([]byte(event)); err != nil || got != want {
+			t.Fatalf("Match(%s, %s) = %v, %v, want %v", p, event, got, err, want)
+		}
+		if e, err := p.Explain([]byte(event)); err != nil || e.Matched != want || want != (len(e.Failures) == 0) {
+			t.Fatalf("Explain(%s, %s) = %+v, %v, want matched %v", p, event, e, err, want)
+		}
+	}
+	return matching
+}
+
+// drawNest is arrays in arrays around objects, to many levels. The objects
+// hold numbers at the given keys, and at "d" a nest with keys of its own.
+func drawNest(t *rapid.T, depth int, keys ...string) string {
+	if depth == 0 || rapid.IntRange(0, 9).Draw(t, "object") == 0 {
+		var members []string
+		for _, key := range keys {
+			if v := rapid.IntRange(0, 3).Draw(t, key); v < 2 {
+				members = append(members, fmt.Sprintf("%q:%d", key, v))
+			}
+			if key == "d" {
+				members = append(members, `"d":`+drawNest(t, 3, "e", "f"))
+			}
+		}
+		return "{" + strings.Join(members, ",") + "}"
+	}
+	parts := make([]string, rapid.SampledFrom([]int{1, 1, 1, 2, 2, 3}).Draw(t, "elements"))
+	for i := range parts {
+		parts[i] = drawNest(t, depth-1, keys...)
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+// Elements are told apart over many levels of arrays and over several arrays
+// at one field, and absence is asked for in the element that the fields before
+// it are in.
+func TestElementsOfDeepArraysAgreeWithTheModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		fields := []string{`"z":[{"exists":false}]`}
+		for _, key := range []string{"a", "b", "d.e", "d.f", "g"} {
+			alternatives := drawJSON(t, key, "", "0", "1", "0,1", `{"exists":false}`, `1,{"exists":false}`)
+			if alternatives != "" {
+				fields = append(fields, `"`+key+`":[`+alternatives+`]`)
+			}
+		}
+		p, err := pattern.Compile([]byte(`{"q":{` + strings.Join(fields, ",") + `}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			members := make([]string, rapid.SampledFrom([]int{1, 1, 2, 3}).Draw(t, "arrays"))
+			for i := range members {
+				members[i] = `"q":` + drawNest(t, 6/len(members), "a", "b", "d", "g")
+			}
+			checkAgainstModel(t, []*pattern.Pattern{p}, "{"+strings.Join(members, ",")+"}")
 		}
 	})
 }

@@ -294,9 +294,11 @@ func (s *search) clash(l *leaf, chosen int32) (to int32, clash bool) {
 			x = scopes[x].parent
 		}
 	}
+	// A scalar directly in that array would not clash, but there is none: its
+	// path is visited before the longer paths of the elements.
 	within := s.leaves.arrays[scopes[x].array]
-	if l.at < within.start || l.at >= within.end || l.scope == scopes[x].parent {
-		return 0, false // beside that array, or a scalar directly in it
+	if l.at < within.start || l.at >= within.end {
+		return 0, false
 	}
 	if l.at < scopes[x].start {
 		return scopes[x].start, true
