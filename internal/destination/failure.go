@@ -39,16 +39,16 @@ func Unanswered(ctx context.Context, err error, hide Hidden) error {
 
 // describe says what happened. It quotes nothing that came from the receiver.
 func describe(class Class, err error) string {
-	switch class {
-	case Timeout:
+	if class == Timeout {
 		return "no answer in time"
-	case Protocol:
-		return "the answer is not valid HTTP"
-	case Reset:
-		return "the connection ended before the answer"
-	default:
-		return err.Error() // of the dialer: host, address and reason
 	}
+	if class == Protocol {
+		return "the answer is not valid HTTP"
+	}
+	if class == Reset {
+		return "the connection ended before the answer"
+	}
+	return err.Error() // of the dialer: host, address and reason
 }
 
 // maxRetryAfter bounds what a receiver may ask for: the age at which deliveries

@@ -1,3 +1,4 @@
+//nolint:thelper // These are the tests themselves: what fails is a line of theirs.
 package destinationtest
 
 import (
@@ -114,8 +115,12 @@ func mirror(tb testing.TB) string {
 // looks for secrets in the problems.
 func wrongConfigurations(t *testing.T, s Suite) {
 	for _, bad := range []*spec.Node{
-		{Type: spec.Text, Text: ""}, {Type: spec.Text, Text: "\r\n"}, {Type: spec.Number, Text: "-1"},
-		{Type: spec.Null}, {Type: spec.List}, {Type: spec.Map},
+		{Type: spec.Text, Text: ""},
+		{Type: spec.Text, Text: "\r\n"},
+		{Type: spec.Number, Text: "-1"},
+		{Type: spec.Null},
+		{Type: spec.List},
+		{Type: spec.Map},
 	} {
 		for i := 0; ; i++ {
 			node, err := spec.ParseJSON([]byte(s.Config("http://127.0.0.1:1")))
@@ -133,7 +138,7 @@ func wrongConfigurations(t *testing.T, s Suite) {
 }
 
 // spoil makes the node with the number, counted over the tree, a bad one.
-func spoil(n *spec.Node, bad *spec.Node, left *int) bool {
+func spoil(n, bad *spec.Node, left *int) bool {
 	for i := range n.Entries {
 		if spoil(n.Entries[i].Value, bad, left) {
 			return true

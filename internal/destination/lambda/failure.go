@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/grapnel/grapnel/internal/destination"
 )
@@ -58,7 +60,7 @@ func class(code string, status int) destination.Class {
 	if c, ok := classOf[code]; ok {
 		return c
 	}
-	if len(code) > 12 && code[:12] == "CodeArtifact" {
+	if strings.HasPrefix(code, "CodeArtifact") {
 		return destination.BadRequest
 	}
 	if status == http.StatusGone { // never the function: that would be 404
@@ -76,7 +78,10 @@ func (i *invoker) failed(ctx context.Context, err error, want int) error {
 		}
 	}
 	answer, ok := errors.AsType[*awshttp.ResponseError](err)
-	if !ok || answer.Response == nil || answer.HTTPStatusCode()/100 == 2 {
+	if !ok || answer.Response == nil || answer.HTTPStatusCode() < 100 || answer.HTTPStatusCode()/100 == 2 {
+		if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+			err = send.Err // without the SDK's words around it
+		}
 		return destination.Unanswered(ctx, err, i.hide)
 	}
 	code, message := "", ""
@@ -108,7 +113,7 @@ func reason(err error) string {
 
 func clip(text string) string {
 	if len(text) > maxMessage {
-		return text[:maxMessage] + "…"
+		return strings.ToValidUTF8(text[:maxMessage], "") + "…"
 	}
 	return text
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -107,7 +108,7 @@ func (w *webhook) Do(ctx context.Context, r *destination.Request) (*destination.
 			Class: destination.InternalError, Message: w.hide.Text(err.Error()), Err: w.hide.Err(err),
 		}
 	}
-	resp, err := w.transport.RoundTrip(req)
+	resp, err := w.transport.RoundTrip(req) //nolint:bodyclose // readAnswer closes it.
 	if err != nil {
 		return nil, destination.Unanswered(ctx, err, w.hide)
 	}
@@ -160,9 +161,7 @@ func (w *webhook) prepare(ctx context.Context, r *destination.Request) (*http.Re
 		}
 		header["Content-Type"] = values[2:3:3]
 	}
-	for name, value := range w.header {
-		header[name] = value
-	}
+	maps.Copy(header, w.header)
 	if w.signer != nil {
 		signed := &signature.Request{Method: w.request.Method, URL: w.address, Header: header, Body: text}
 		if err := w.signer.Sign(signed, at); err != nil {
