@@ -24,34 +24,39 @@ func (e *Engine) Retry(ctx context.Context, id store.DeliveryID, by string) erro
 	if err != nil {
 		return err
 	}
-	o, err := e.retryOutcome(known, by)
+	o, withdrawn, err := e.retryOutcome(known, by)
 	if err != nil {
 		return err
 	}
-	if err := e.decide(ctx, o); err != nil {
-		e.config.Queue.Release(id) // it may have been taken out of its lane
+	err = e.decide(ctx, o)
+	if withdrawn {
+		e.config.Queue.Release(id)
+	}
+	if err != nil {
 		return fmt.Errorf("retrying delivery %s: %w", id, err)
 	}
 	return nil
 }
 
 // retryOutcome decides for a retry by hand. If the delivery waits in memory it
-// is taken out: the store hands it out anew, with its attempts reset.
-func (e *Engine) retryOutcome(known *store.DeliveryRecord, by string) (*store.Outcome, error) {
+// is withdrawn: the store hands it out anew, with its attempts reset, once it
+// is released.
+func (e *Engine) retryOutcome(known *store.DeliveryRecord, by string) (o *store.Outcome, withdrawn bool, err error) {
 	plan, hold := e.resolve(&known.Delivery)
 	if hold != "" {
-		return nil, fault.New(fault.Conflict, hold, "delivery %s would be held: %s", known.ID, holdText(hold, known.Destination)).
+		return nil, false, fault.New(fault.Conflict, hold, "delivery %s would be held: %s", known.ID, holdText(hold, known.Destination)).
 			WithHint("bring it back or enable it; held deliveries then go on by themselves")
 	}
-	if l := (*e.lanes.Load())[known.Destination]; l != nil && l.withdraw(known.ID, false) {
-		return nil, fault.New(fault.Conflict, "attempt_in_progress", "delivery %s is being attempted now", known.ID)
+	withdrawn, flying := e.withdraw(known, false)
+	if flying {
+		return nil, false, fault.New(fault.Conflict, "attempt_in_progress", "delivery %s is being attempted now", known.ID)
 	}
 	now := time.Now()
 	return &store.Outcome{
 		Delivery: known.ID, Time: now, State: store.Pending, Reset: true, NextAt: now,
 		Deadline: now.Add(plan.Retry.MaxAge), Reason: "retried by hand",
 		Generation: e.snapshot.Load().Generation, By: by,
-	}, nil
+	}, withdrawn, nil
 }
 
 // Cancel ends a delivery. An attempt that is under way is not interrupted: if
@@ -72,36 +77,55 @@ func (e *Engine) Cancel(ctx context.Context, id store.DeliveryID, by string) err
 	if known.State.Final() {
 		return fault.New(fault.Conflict, "already_final", "delivery %s has ended: it is %s", id, known.State)
 	}
-	if l := (*e.lanes.Load())[known.Destination]; l != nil {
-		l.withdraw(id, true)
-	}
+	withdrawn, _ := e.withdraw(known, true)
 	err = e.decide(ctx, &store.Outcome{
 		Delivery: id, Time: time.Now(), State: store.Canceled, Reason: "canceled by hand",
 		Generation: e.snapshot.Load().Generation, By: by,
 	})
-	if err != nil {
+	if withdrawn {
 		e.config.Queue.Release(id)
+	}
+	if err != nil {
+		e.unmark(known)
 		return fmt.Errorf("canceling delivery %s: %w", id, err)
 	}
 	e.lane(known.Destination).meter.Ended(store.Canceled.String())
 	return nil
 }
 
-// withdraw takes a delivery out of the waiting jobs. It reports whether the
-// delivery is in flight instead; then cancel marks the attempt.
-func (l *lane) withdraw(id store.DeliveryID, cancel bool) (inFlight bool) {
+// withdraw takes a delivery out of the waiting jobs of its lane; the caller
+// releases it when the decision is committed, so that the store does not hand it
+// out before. An attempt that is under way is only marked, if cancel says so.
+func (e *Engine) withdraw(known *store.DeliveryRecord, cancel bool) (withdrawn, flying bool) {
+	l := (*e.lanes.Load())[known.Destination]
+	if l == nil {
+		return false, false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, w := range l.workers {
-		if w.job.delivery != nil && w.job.delivery.ID == id {
+		if w.job.delivery != nil && w.job.delivery.ID == known.ID {
 			w.canceled = w.canceled || cancel
-			return true
+			return false, true
 		}
 	}
-	if j, ok := l.waiting.remove(id); ok {
+	j, ok := l.waiting.remove(known.ID)
+	if ok {
 		l.bytes -= j.size
 	}
-	return false
+	return ok, false
+}
+
+// unmark takes back the mark of a cancel that was not committed.
+func (e *Engine) unmark(known *store.DeliveryRecord) {
+	l := e.lane(known.Destination)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.workers {
+		if w.job.delivery != nil && w.job.delivery.ID == known.ID {
+			w.canceled = false
+		}
+	}
 }
 
 // takeTurn waits until nobody else decides about deliveries.
@@ -174,21 +198,26 @@ func (e *Engine) retryOnePage(ctx context.Context, query store.DeliveryQuery, by
 		return done, next, fmt.Errorf("listing deliveries to retry: %w", err)
 	}
 	var outcomes []*store.Outcome
+	var withdrawn []store.DeliveryID
 	for _, known := range page.Deliveries {
-		o, err := e.retryOutcome(known, by)
+		o, taken, err := e.retryOutcome(known, by)
 		if err != nil {
 			done.Skipped++
 			continue
 		}
+		if taken {
+			withdrawn = append(withdrawn, known.ID)
+		}
 		outcomes = append(outcomes, o)
 	}
 	if len(outcomes) > 0 {
-		if err := e.decide(ctx, outcomes...); err != nil {
-			for _, o := range outcomes {
-				e.config.Queue.Release(o.Delivery)
-			}
-			return done, next, fmt.Errorf("retrying deliveries: %w", err)
-		}
+		err = e.decide(ctx, outcomes...)
+	}
+	if len(withdrawn) > 0 {
+		e.config.Queue.Release(withdrawn...)
+	}
+	if err != nil {
+		return done, next, fmt.Errorf("retrying deliveries: %w", err)
 	}
 	done.Retried = len(outcomes)
 	return done, page.Next, nil

@@ -29,8 +29,8 @@ func (p *pacer) take(now time.Time) time.Duration {
 	if p.interval == 0 {
 		return 0
 	}
-	if wait := p.full.Sub(now) - p.slack; wait > 0 {
-		return wait
+	if ahead := p.full.Sub(now); ahead > p.slack {
+		return ahead - p.slack
 	}
 	if p.full.Before(now) {
 		p.full = now
