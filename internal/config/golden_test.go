@@ -106,7 +106,7 @@ func read(t *testing.T, from folder, name string) []byte {
 func golden(t *testing.T, in folder, name, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(filepath.Join(in.path, name), []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(in.path, name), []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return

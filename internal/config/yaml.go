@@ -16,13 +16,14 @@ import (
 	"github.com/grapnel/grapnel/internal/spec"
 )
 
-// Limits of a configuration file. Aliases are expanded, so the number of nodes bounds what a file of
+// Limits of a configuration file. Aliases are expanded, so the number of copies bounds what a file of
 // few bytes can become.
 const (
-	MaxSize  = 4 << 20
-	maxNodes = 200_000
-	maxDepth = 64
-	maxLine  = 4096 // a longer line gives errors at the start of a text only
+	MaxSize   = 4 << 20
+	maxNodes  = 200_000
+	maxCopies = 10_000
+	maxDepth  = 64
+	maxLine   = 4096 // a longer line gives errors at the start of a text only
 )
 
 // parser turns YAML nodes into the neutral ones of spec.
@@ -31,6 +32,8 @@ type parser struct {
 	report *spec.Report
 	expand *expander
 	nodes  int
+	copies int          // of nodes, made by aliases
+	inside int          // how many aliases are being expanded
 	open   []*yaml.Node // anchors that are being expanded
 	full   bool         // a limit was reported
 }
@@ -132,7 +135,10 @@ func syntax(err error) spec.Problem {
 // node turns n into a neutral node, with aliases replaced by what they stand for.
 func (p *parser) node(n *yaml.Node, path string, depth int) *spec.Node {
 	out := &spec.Node{Type: spec.Null, Pos: spec.Pos{Line: n.Line, Col: n.Column}, Path: path}
-	if p.nodes++; p.nodes > maxNodes || depth > maxDepth {
+	if p.inside > 0 {
+		p.copies++
+	}
+	if p.nodes++; p.nodes > maxNodes || p.copies > maxCopies || depth > maxDepth {
 		if !p.full {
 			p.full = true
 			p.report.AddAt(out, path, "the file has too many values or is nested too deep", "")
@@ -176,6 +182,8 @@ func (p *parser) alias(n *yaml.Node, out *spec.Node, depth int) *spec.Node {
 		out.Broken = true
 		return out
 	}
+	p.inside++
+	defer func() { p.inside-- }()
 	return p.node(n.Alias, out.Path, depth+1)
 }
 

@@ -22,7 +22,7 @@ func CIDRs(name string, target *[]netip.Prefix) Field { return listOf(name, targ
 // Secrets is a list of secrets, of which none may be empty.
 func Secrets(name string, target *[]secret.String) Field {
 	f := listOf(name, target, secretScalar())
-	f.secret = true
+	f.secret, f.credential = true, true
 	return f
 }
 
@@ -33,7 +33,7 @@ func StringMap(name string, target *map[string]string) Field {
 	return mapOf(name, target, s)
 }
 
-// SecretMap is a map from text to secrets.
+// SecretMap is a map from text to texts that never print, but need not be credentials.
 func SecretMap(name string, target *map[string]secret.String) Field {
 	f := mapOf(name, target, secretScalar())
 	f.secret = true

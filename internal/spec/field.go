@@ -21,6 +21,7 @@ type Field struct {
 	def, defDoc      string // default as text, and in words when it is computed
 	min, max, later  string
 	required, secret bool
+	credential       bool // a secret that should not stand in the file itself
 	hasDefault       bool
 	minItems         int
 	enum             []string

@@ -18,6 +18,25 @@ type Documented struct {
 // are not in it: see [Variants].
 func Document(fields []Field) []Documented { return document(nil, fields, "", 0) }
 
+// Below returns the fields of the value of f, or of each of its elements, and how paths name such an
+// element: "", "[]" or ".<name>". It returns nil for a scalar and for a reserved field.
+func (f Field) Below() (fields []Field, each string) {
+	if f.fields == nil {
+		return nil, ""
+	}
+	switch f.shape {
+	case namesShape:
+		each = ".<name>"
+	case listShape:
+		each = "[]"
+	case plainShape:
+	}
+	return f.fields(), each
+}
+
+// Text returns what Doc was given.
+func (f Field) Text() string { return f.doc }
+
 func document(to []Documented, fields []Field, path string, depth int) []Documented {
 	for i := range fields {
 		f := &fields[i]
@@ -26,18 +45,9 @@ func document(to []Documented, fields []Field, path string, depth int) []Documen
 			Min: f.min, Max: f.max, Required: f.required, Secret: f.secret, Later: f.later, Depth: depth,
 		}
 		to = append(to, d)
-		if f.fields == nil {
-			continue
+		if below, each := f.Below(); below != nil {
+			to = document(to, below, d.Path+each, depth+1)
 		}
-		below := d.Path
-		switch f.shape {
-		case namesShape:
-			below += ".<name>"
-		case listShape:
-			below += "[]"
-		case plainShape:
-		}
-		to = document(to, f.fields(), below, depth+1)
 	}
 	return to
 }
@@ -69,13 +79,16 @@ func Variants(fields []Field) []Kind {
 	return kinds
 }
 
-// Markdown returns the fields as a table, with the reserved keys in a sentence behind it. Fields of
-// fields are in the same table, with their whole path below the given one.
-func Markdown(fields []Field) string {
+// Markdown returns the fields as a table, with the reserved keys in a sentence behind it. Fields down
+// to the depth are in it, with their path; 0 is the fields themselves only.
+func Markdown(fields []Field, depth int) string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | |\n|---|---|---|---|\n")
 	var later []string
 	for _, d := range Document(fields) {
+		if d.Depth > depth {
+			continue
+		}
 		if d.Later != "" {
 			later = append(later, "`"+d.Path+"`")
 			continue

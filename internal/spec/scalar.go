@@ -213,7 +213,7 @@ func URL(name string, target *string) Field {
 // Secret is a text that never prints.
 func Secret(name string, target *secret.String) Field {
 	f := bind(name, target, secretScalar())
-	f.secret = true
+	f.secret, f.credential = true, true
 	return f
 }
 
@@ -429,7 +429,7 @@ func readScalar[T any](d *decoder, n *Node, f *Field, s scalar[T]) (v T, value *
 	text := s.text(v)
 	value = &Value{
 		Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Text, text: hiddenText(text),
-		hidden: f.secret || n.Expanded(), literal: f.secret && !n.Expanded(),
+		hidden: f.secret || n.Expanded(), literal: f.credential && !n.Expanded(),
 	}
 	if !value.hidden {
 		value.raw = text

@@ -16,7 +16,7 @@ type Value struct {
 	Written bool // stands in the file, is no default
 
 	hidden   bool
-	literal  bool          // a secret that did not come from ${…}
+	literal  bool          // a credential that did not come from ${…}
 	text     secret.String // canonical text of a scalar, secret or not
 	raw      any           // string, bool, int64 or json.RawMessage of a scalar that may print
 	kind     Type
@@ -45,7 +45,8 @@ func (v *Value) Children() []*Value { return v.children }
 // Secret reports whether the value must not print.
 func (v *Value) Secret() bool { return v.hidden }
 
-// Literals returns the secrets at and below v that stand in the file itself.
+// Literals returns the credentials (fields made by Secret and Secrets) at and below v that stand in
+// the file itself.
 func (v *Value) Literals() []*Value {
 	var all []*Value
 	if v.literal && v.Written {
