@@ -282,23 +282,24 @@ func guarded(t *testing.T, s Suite) {
 }
 
 func retryAfter(t *testing.T, s Suite) {
-	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
-		for value, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "soon": 0, "99999999": 24 * time.Hour} {
-			url, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Retry-After", value)
-				w.WriteHeader(status)
-			})
-			_, err := s.build(t, url).Do(bounded(t), Request(`{}`))
+	var status int
+	var value string
+	url, _ := server(t, func(w http.ResponseWriter, _ *http.Request) { // one request at a time
+		w.Header().Set("Retry-After", value)
+		w.WriteHeader(status)
+	})
+	d := s.build(t, url)
+	for _, status = range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "soon": 0, "99999999": 24 * time.Hour} {
+			value = text
+			_, err := d.Do(bounded(t), Request(`{}`))
 			if failure := Failed(t, err); failure.RetryAfter != want || failure.NoRetry || failure.Class != s.Class(status) {
 				t.Errorf("Retry-After %q with %d: %s after %s", value, status, failure.Class, failure.RetryAfter)
 			}
 		}
 	}
-	url, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "-1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	})
-	_, err := s.build(t, url).Do(bounded(t), Request(`{}`))
+	value = "-1"
+	_, err := d.Do(bounded(t), Request(`{}`))
 	if failure := Failed(t, err); !failure.NoRetry || failure.Class != destination.Rejected {
 		t.Errorf("negative Retry-After: %s, NoRetry %t, want rejected for good", failure.Class, failure.NoRetry)
 	}

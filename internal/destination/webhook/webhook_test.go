@@ -349,7 +349,7 @@ func TestNothingIsInflated(t *testing.T) {
 	t.Parallel()
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	if _, err := z.Write(make([]byte, 50<<20)); err != nil {
+	if _, err := z.Write(make([]byte, 4<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
@@ -381,6 +381,36 @@ func TestAStatusThatArrivedCounts(t *testing.T) {
 	resp, err := build(t, `{"url": "`+url+`"}`).Do(t.Context(), destinationtest.Request(`{}`))
 	if err != nil || string(resp.Body) != "half of" || !resp.Truncated {
 		t.Errorf("Do = %+v, %v, want success with what arrived", resp, err)
+	}
+}
+
+// A receiver that accepts and then dawdles has accepted: trying again would
+// deliver twice. The same goes for a shutdown in the middle of its answer.
+func TestAStatusThatArrivedOutlivesTheContext(t *testing.T) {
+	t.Parallel()
+	begun := make(chan struct{}, 2)
+	url, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "half of")
+		_ = http.NewResponseController(w).Flush()
+		begun <- struct{}{}
+		<-r.Context().Done()
+	})
+	d := build(t, `{"url": "`+url+`"}`)
+	late, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	resp, err := d.Do(late, destinationtest.Request(`{}`))
+	if err != nil || string(resp.Body) != "half of" || !resp.Truncated {
+		t.Errorf("deadline: Do = %+v, %v, want success with what arrived", resp, err)
+	}
+	<-begun
+	stopped, stop := context.WithTimeout(t.Context(), time.Minute)
+	go func() {
+		<-begun
+		// The header may still be on its way to the client: only its arrival counts.
+		time.AfterFunc(100*time.Millisecond, stop)
+	}()
+	if resp, err := d.Do(stopped, destinationtest.Request(`{}`)); err != nil || !resp.Truncated {
+		t.Errorf("canceled: Do = %+v, %v, want success with what arrived", resp, err)
 	}
 }
 
