@@ -55,7 +55,14 @@ type predecessor struct {
 	Number      uint32
 	End         int64
 	First, Last time.Time
+	// Gaps are runs of bytes below End that a crash in the middle of the last
+	// write has left without a valid frame: nothing of them was acknowledged.
+	// Reported once, they are no damage later.
+	Gaps []gap
 }
+
+// maxGaps is how many gaps a header names; the others are reported again.
+const maxGaps = 128
 
 const headerMagic = "GRAPNEL\x01"
 
@@ -70,6 +77,11 @@ func appendHeader(dst []byte, h *header) []byte {
 	b = appendTime(b, h.Created)
 	b = appendTime(b, h.Before.First)
 	b = appendTime(b, h.Before.Last)
+	gaps := h.Before.Gaps[:min(len(h.Before.Gaps), maxGaps)]
+	b = binary.AppendUvarint(b, uint64(len(gaps)))
+	for _, g := range gaps {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(g.start)), uint64(g.length()))
+	}
 	page := make([]byte, headerCopy)
 	copy(page, b)
 	binary.LittleEndian.PutUint32(page[headerCopy-4:], crc32.Checksum(page[:headerCopy-4], castagnoli))
@@ -90,8 +102,12 @@ func parseHeader(page []byte) (header, bool) {
 	h.Sequence = binary.LittleEndian.Uint64(b[12:])
 	h.Before.Number = binary.LittleEndian.Uint32(b[20:])
 	h.Before.End = int64(binary.LittleEndian.Uint64(b[24:]))
-	d := decoder{s: string(b[32:256])}
+	d := decoder{s: string(b[32 : headerCopy-4-len(headerMagic)])}
 	h.Created, h.Before.First, h.Before.Last = d.time(), d.time(), d.time()
+	for range d.count(2) {
+		start := int64(d.uvarint())
+		h.Before.Gaps = append(h.Before.Gaps, gap{start, start + int64(d.uvarint())})
+	}
 	return h, !d.bad
 }
 

@@ -240,7 +240,7 @@ func (j *Journal) walkSegment(
 		}
 		f, skipped, ok := s.next()
 		marks = spaced(marks, f, ok)
-		if skipped.length() > 0 {
+		if skipped.length() > 0 && !slices.Contains(v.seg.gaps, skipped) {
 			j.quarantine(s.damage(skipped))
 		}
 		if !ok {

@@ -57,8 +57,10 @@ func Open(ctx context.Context, cfg Config) (*Journal, Recovery, error) {
 func (j *Journal) start(ctx context.Context, w *writer) (Recovery, error) {
 	dir := path.Join(j.cfg.Dir, folder)
 	err := j.fs.MkdirAll(dir)
+	// What is found here may have been made just before a crash that left the
+	// page cache alone: nothing is built on it before it is durable.
 	if err == nil {
-		err = j.fs.SyncDir(j.cfg.Dir)
+		err = errors.Join(j.fs.SyncDir(j.cfg.Dir), j.fs.SyncDir(dir))
 	}
 	w.reserve = reserve{fs: j.fs, name: path.Join(dir, ballast), want: j.cfg.Reserve}
 	var space error
@@ -249,7 +251,7 @@ func (r *recovery) take(f, after *file) error {
 	switch {
 	case named:
 		before := &after.header.Before
-		seg.end, seg.oldest, seg.newest = before.End, before.First, before.Last
+		seg.end, seg.oldest, seg.newest, seg.gaps = before.End, before.First, before.Last, before.Gaps
 		if f.size < seg.end {
 			r.damage(store.Damage{
 				Segment: f.number, Offset: f.size, Length: seg.end - f.size,
@@ -286,7 +288,6 @@ func (r *recovery) scan(f *file, seg *segment, last bool) error {
 	defer r.j.files.release(h)
 	s := scanner{id: &f.id, r: h, end: f.size, pos: dataStart}
 	synced, sequence := int64(dataStart), max(f.header.Sequence, 1)
-	records := false // in frames that nothing proves to be synced
 	var gaps []gap
 	for {
 		fr, skipped, ok := s.next()
@@ -300,9 +301,8 @@ func (r *recovery) scan(f *file, seg *segment, last bool) error {
 			gaps = append(gaps, skipped)
 		}
 		if fr.synced > synced {
-			synced, records = fr.synced, false
+			synced = fr.synced
 		}
-		records = records || fr.records > 0
 		seg.end, sequence = fr.end(), fr.sequence+1
 		seg.mark(fr.offset)
 		for _, rec := range s.records {
@@ -312,20 +312,27 @@ func (r *recovery) scan(f *file, seg *segment, last bool) error {
 	for _, g := range gaps {
 		d := s.damage(g)
 		if g.start >= synced && s.unreadable == nil {
-			d.Reason = "checksum mismatch in the last write before a crash"
+			d.Reason = reasonLastWrite
+			seg.gaps = append(seg.gaps, g)
 		}
 		r.damage(d)
 	}
 	if !last {
 		return nil
 	}
-	if !records {
-		synced = seg.end
+	if seg.end == dataStart {
+		synced = 0 // not even the header is known to be durable
 	}
 	r.w.sequence = sequence
-	r.w.before = predecessor{Number: f.number, End: seg.end, First: seg.oldest, Last: seg.newest}
+	r.w.before = predecessor{Number: f.number, End: seg.end, First: seg.oldest, Last: seg.newest, Gaps: seg.gaps}
 	return r.resume(f, seg, synced)
 }
+
+// reasonLastWrite is why bytes are quarantined that came with the last write and
+// have a valid frame behind them. Either power failed before that write was
+// synced, then nothing of them was acknowledged, or they were damaged later; the
+// frames cannot tell.
+const reasonLastWrite = "checksum mismatch in the last write before a crash"
 
 // torn handles the bytes behind the last valid frame.
 func (r *recovery) torn(s *scanner, seg *segment, g gap, last bool) error {
@@ -367,7 +374,7 @@ func (r *recovery) resume(f *file, seg *segment, synced int64) (err error) {
 	if err := rewrite(w, synced, seg.end); err != nil {
 		return errors.Join(r.unreadable(seg, err), w.Close())
 	}
-	if !f.whole || f.size != seg.end || seg.end >= r.j.cfg.SegmentBytes {
+	if !f.whole || len(seg.gaps) > 0 || f.size != seg.end || seg.end >= r.j.cfg.SegmentBytes {
 		return w.Close() // a fresh segment's header will say where this one ends
 	}
 	seg.sealed = false
@@ -385,7 +392,7 @@ func rewrite(f disk.File, from, to int64) error {
 		if err := readFull(f, b, at); err != nil {
 			return err
 		}
-		if _, err := f.WriteAt(b, at); err != nil {
+		if err := writeFull(f, b, at); err != nil {
 			return fmt.Errorf("writing %d bytes at %d: %w", len(b), at, err)
 		}
 		at += int64(len(b))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"sort"
@@ -32,6 +33,7 @@ type segment struct {
 	newest  time.Time
 	sealed  bool
 	marks   []int64 // offsets of frames, in order, about markEvery apart
+	gaps    []gap   // that are no damage, see predecessor; never changed
 }
 
 // markEvery is how far apart the remembered frames of a segment are: a scan that
@@ -88,7 +90,7 @@ func (j *Journal) create(h *header) (f disk.File, retired bool, err error) {
 	if f, err = j.fs.Create(name); err != nil {
 		return nil, false, fmt.Errorf("creating segment %d: %w", h.Number, err)
 	}
-	if _, err = f.WriteAt(appendHeader(nil, h), 0); err == nil {
+	if err = writeFull(f, appendHeader(nil, h), 0); err == nil {
 		err = f.Sync()
 	}
 	if err == nil {
@@ -102,6 +104,16 @@ func (j *Journal) create(h *header) (f disk.File, retired bool, err error) {
 	_ = f.Close()
 	_ = j.fs.Remove(name)
 	return nil, true, fmt.Errorf("beginning segment %d: %w", h.Number, err)
+}
+
+// writeFull writes all of b or returns an error, whatever the file thinks of the
+// contract of io.WriterAt.
+func writeFull(f disk.File, b []byte, offset int64) error {
+	n, err := f.WriteAt(b, offset)
+	if err == nil && n < len(b) {
+		return io.ErrShortWrite
+	}
+	return err
 }
 
 func newSalt() uint64 {

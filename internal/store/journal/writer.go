@@ -224,7 +224,9 @@ func (w *writer) predecessor() predecessor {
 	}
 	w.j.mu.RLock()
 	defer w.j.mu.RUnlock()
-	return predecessor{Number: w.seg.id.number, End: w.end, First: w.seg.oldest, Last: w.seg.newest}
+	return predecessor{
+		Number: w.seg.id.number, End: w.end, First: w.seg.oldest, Last: w.seg.newest, Gaps: w.seg.gaps,
+	}
 }
 
 // endSegment seals the present segment for good: after a failed sync its
@@ -256,11 +258,7 @@ func (w *writer) write(group []*entry) error {
 
 // append writes and syncs frames; next is the sequence behind them.
 func (w *writer) append(buf []byte, next uint64) error {
-	n, err := w.file.WriteAt(buf, w.end)
-	if err == nil && n < len(buf) {
-		err = errShortWrite
-	}
-	if err != nil {
+	if err := writeFull(w.file, buf, w.end); err != nil {
 		err = fmt.Errorf("writing segment %d: %w", w.seg.id.number, err)
 		// No sync has failed: once the rest of the write is cut off the segment
 		// is what it was. Otherwise a shorter write in its place would leave
@@ -280,8 +278,6 @@ func (w *writer) append(buf []byte, next uint64) error {
 	w.sequence = next
 	return nil
 }
-
-var errShortWrite = errors.New("short write")
 
 // unavailable notes why nothing can be taken; probe ends it.
 func (w *writer) unavailable(cause error) {
