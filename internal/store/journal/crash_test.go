@@ -74,7 +74,7 @@ func TestNothingAcknowledgedIsLostWhereverPowerFails(t *testing.T) {
 		if err := errors.Join(errs...); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if len(moments) < 80 {
+		if len(moments) < 40 {
 			t.Fatalf("seed %d: only %d moments", seed, len(moments))
 		}
 		verify(t, moments, seed)
