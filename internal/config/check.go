@@ -178,6 +178,7 @@ func (k *checker) scheme(at *spec.Place, v *Verification) {
 		at.Problem(providerToken, "is missing: where the token is, or a profile")
 	}
 	k.keys(at, v)
+	k.params(at, v)
 	if k.report.Errors() > before {
 		return
 	}
@@ -190,35 +191,56 @@ func (k *checker) scheme(at *spec.Place, v *Verification) {
 	}
 }
 
-// keys checks that there is what the scheme verifies with.
+// keys checks that there is what the scheme verifies with, and nothing that it does not look at: what
+// somebody believes to be checked must be.
 func (k *checker) keys(at *spec.Place, v *Verification) {
-	p := v.Scheme()
-	missing, surplus := "", ""
-	switch p.Mech {
-	case "none":
-		surplus = "proves nothing and takes none"
-	case "pubkey":
-		if len(v.PublicKeys) == 0 {
-			at.Problem("public_keys", "is missing: "+v.Provider+" signs with a private key, its public key is needed")
+	mech := v.Scheme().Mech
+	keySets := 0
+	for _, given := range []bool{len(v.Secrets) > 0, len(v.PublicKeys) > 0, v.JWT != nil && v.JWT.JWKSURL != ""} {
+		if given {
+			keySets++
 		}
+	}
+	switch {
+	case v.Provider == providerJWT && keySets != 1:
+		at.Problem("", "needs one of jwt.jwks_url, public_keys and, for HS256, secrets")
 		return
-	case "jwt":
-		if v.Provider != providerJWT {
-			missing = "at least one is needed"
-			break
+	case v.Provider == providerJWT:
+		return
+	case mech == "pubkey" && len(v.PublicKeys) == 0:
+		at.Problem("public_keys", "is missing: "+v.Provider+" signs with a private key, its public key is needed")
+	case mech != "pubkey" && mech != "none" && len(v.Secrets) == 0:
+		at.Problem("secrets", "is missing: at least one is needed, nothing can be verified without")
+	}
+	if len(v.Secrets) > 0 && (mech == "none" || mech == "pubkey" && !hasHandshakes(v.Provider)) {
+		at.Problem("secrets", "are not used: "+v.Provider+" verifies nothing with secrets")
+	}
+	if len(v.PublicKeys) > 0 && mech != "pubkey" {
+		at.Problem("public_keys", "are not used: "+v.Provider+" verifies nothing with public keys")
+	}
+}
+
+// params checks that the scheme, or a handshake of the provider, looks at each parameter.
+func (k *checker) params(at *spec.Place, v *Verification) {
+	p := v.Scheme()
+	known := schemeParams(&p)
+	info, _ := signature.LookupProvider(v.Provider)
+	for _, h := range signature.Handshakes() {
+		if slices.Contains(info.Handshakes, h.Name) {
+			known = append(known, h.Params...)
 		}
-		if len(v.Secrets)+len(v.PublicKeys) == 0 && (v.JWT == nil || v.JWT.JWKSURL == "") {
-			at.Problem("", "needs jwt.jwks_url, public_keys or, for HS256, secrets")
+	}
+	for name := range v.Params {
+		if !slices.Contains(known, name) {
+			at.Hint("is not used by "+v.Provider, "", "params", name)
 		}
-	default:
-		missing = "at least one is needed, nothing can be verified without"
 	}
-	if missing != "" && len(v.Secrets) == 0 {
-		at.Problem("secrets", "is missing: "+missing)
-	}
-	if surplus != "" && len(v.Secrets) > 0 {
-		at.Problem("secrets", "are not used: "+v.Provider+" "+surplus)
-	}
+}
+
+// hasHandshakes reports whether the provider asks for answers that secrets may be needed for.
+func hasHandshakes(provider string) bool {
+	info, ok := signature.LookupProvider(provider)
+	return ok && len(info.Handshakes) > 0
 }
 
 // unusable reports why signature refused the settings. Its errors hold no secret.

@@ -165,6 +165,22 @@ rules: {r: {pattern: {source: [a]}, targets: [{to: out}]}}
 	}
 }
 
+func TestSameComparesOneComponent(t *testing.T) {
+	t.Parallel()
+	const base = `
+destinations:
+  one: {kind: webhook, url: "https://x.example", signing: {secrets: [secret-one]}}
+  two: {kind: log}
+`
+	a, b := must(t, base), must(t, strings.Replace(base, "secret-one", "secret-two", 1))
+	if a.Same(b, "destinations", "one") || !a.Same(b, "destinations", "two") || a.Same(b, "destinations") {
+		t.Error("a changed secret is not seen where it is, or elsewhere")
+	}
+	if c := must(t, ""); a.Same(c, "destinations", "one") || !a.Same(c, "destinations", "three") || !a.Same(c, "aws") {
+		t.Error("what is missing is not told apart")
+	}
+}
+
 // sign returns the hexadecimal HMAC-SHA256.
 func sign(key, text string) string {
 	mac := hmac.New(sha256.New, []byte(key))

@@ -56,6 +56,31 @@ func TestReferenceHasEveryFieldWithItsDefaultAndWords(t *testing.T) {
 	}
 }
 
+// TestKindsFitIntoDestinations holds that no kind has a field that every destination has, and that the
+// defaults of all kinds are values that their fields take.
+func TestKindsFitIntoDestinations(t *testing.T) {
+	t.Parallel()
+	common := map[string]bool{}
+	for _, f := range new(config.Destination).Fields() {
+		common[f.Name()] = true
+	}
+	for _, k := range all.Specs() {
+		c := k.New()
+		for _, f := range c.Fields() {
+			if common[f.Name()] {
+				t.Errorf("kind %s: the field %s is one of all destinations", k.Name, f.Name())
+			}
+		}
+		r := &spec.Report{File: k.Name}
+		spec.Decode(r, &spec.Node{Type: spec.Map}, c)
+		for _, p := range r.Problems() {
+			if p.Message != "is missing" {
+				t.Errorf("kind %s, empty: %s", k.Name, p)
+			}
+		}
+	}
+}
+
 func TestReferenceExampleLoads(t *testing.T) {
 	t.Parallel()
 	_, rest, _ := strings.Cut(config.Reference(all.Specs()), "```yaml\n")

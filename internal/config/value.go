@@ -13,6 +13,7 @@ import (
 
 	"github.com/grapnel/grapnel/internal/fault"
 	"github.com/grapnel/grapnel/internal/spec"
+	"github.com/grapnel/grapnel/signature"
 	"github.com/grapnel/grapnel/transform"
 )
 
@@ -161,6 +162,39 @@ func algorithmsCheck(list *[]string) func() error {
 		}
 		return nil
 	}
+}
+
+// paramCheck wants the name of a parameter that some scheme or handshake looks at.
+func paramCheck(name string) error {
+	var known []string
+	for _, p := range signature.Profiles() {
+		known = append(known, schemeParams(&p)...)
+	}
+	for _, h := range signature.Handshakes() {
+		known = append(known, h.Params...)
+	}
+	if slices.Contains(known, name) {
+		return nil
+	}
+	slices.Sort(known)
+	hint := spec.Suggest(name, known)
+	if hint == "" {
+		hint = "there is " + strings.Join(slices.Compact(known), ", ")
+	}
+	return invalid("no provider has such a parameter").WithHint("%s", hint)
+}
+
+// schemeParams returns the names of the parameters that a scheme needs.
+func schemeParams(p *signature.Profile) []string {
+	var names []string
+	for _, r := range p.Require {
+		names = append(names, r.Param)
+	}
+	if _, rest, ok := strings.Cut(p.Content, "{param:"); ok {
+		name, _, _ := strings.Cut(rest, "}")
+		names = append(names, name)
+	}
+	return names
 }
 
 // jsonPathCheck wants a path that can select something.

@@ -80,7 +80,7 @@ func (v *Verification) Fields() []spec.Field {
 		spec.Strings("public_keys", &v.PublicKeys).MinItems(1).
 			Doc("Keys that verify, for schemes with a private key at the sender: PEM, JWK, JWKS or the " +
 				"provider's own form."),
-		spec.Lists("params", &v.Params, secretParam).Example(`{app_key: ["key one", "key two"]}`).
+		spec.Lists("params", &v.Params, secretParam).Keys(paramCheck).Example(`{app_key: ["key one", "key two"]}`).
 			Doc("What a provider's scheme needs beside secrets: `app_key` (pusher, one for each secret), " +
 				"`verify_token` (meta), `allowed_origins` (cloudevents)."),
 		spec.Optional("hmac", &v.HMAC).Doc("With `provider: hmac`: where the signature is and what it covers."),

@@ -22,7 +22,7 @@ func CIDRs(name string, target *[]netip.Prefix) Field { return listOf(name, targ
 // Secrets is a list of secrets, of which none may be empty.
 func Secrets(name string, target *[]secret.String) Field {
 	f := listOf(name, target, secretScalar())
-	f.secret, f.credential = true, true
+	f.secret, f.credential, f.unprinted = true, true, true
 	return f
 }
 
@@ -36,7 +36,7 @@ func StringMap(name string, target *map[string]string) Field {
 // SecretMap is a map from text to texts that never print, but need not be credentials.
 func SecretMap(name string, target *map[string]secret.String) Field {
 	f := mapOf(name, target, secretScalar())
-	f.secret = true
+	f.secret, f.unprinted = true, true
 	return f
 }
 

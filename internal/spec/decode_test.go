@@ -70,7 +70,7 @@ func decode(t *testing.T, text string, target spec.Fielder) (*spec.Value, []stri
 func TestDecodeFillsTheStructAndItsDefaults(t *testing.T) {
 	t.Parallel()
 	var got hook
-	_, problems := decode(t, `{"url": "https://x.example/y", "secrets": ["s3cret"], "headers": {"X-A": "1"},
+	v, problems := decode(t, `{"url": "https://x.example/y", "secrets": ["s3cret"], "headers": {"X-A": "1"},
 		"signing": {}}`, &got)
 	if problems != nil {
 		t.Fatalf("problems: %v", problems)
@@ -83,6 +83,9 @@ func TestDecodeFillsTheStructAndItsDefaults(t *testing.T) {
 		return a.Reveal() == b.Reveal()
 	})); diff != "" {
 		t.Errorf("decoded (-want +got):\n%s", diff)
+	}
+	if v.Get("signing", "scheme").Path != "signing.scheme" {
+		t.Errorf("value = %+v", v.Get("signing", "scheme"))
 	}
 }
 

@@ -22,6 +22,7 @@ type Field struct {
 	min, max, later  string
 	required, secret bool
 	credential       bool // a secret that should not stand in the file itself
+	unprinted        bool // the reference says that it never prints
 	hasDefault       bool
 	minItems         int
 	enum             []string

@@ -42,7 +42,7 @@ func document(to []Documented, fields []Field, path string, depth int) []Documen
 		f := &fields[i]
 		d := Documented{
 			Path: joinPlain(path, f.name), Type: f.typ, Default: f.defaultText(), Example: f.example, Doc: f.doc,
-			Min: f.min, Max: f.max, Required: f.required, Secret: f.secret, Later: f.later, Depth: depth,
+			Min: f.min, Max: f.max, Required: f.required, Secret: f.unprinted, Later: f.later, Depth: depth,
 		}
 		to = append(to, d)
 		if below, each := f.Below(); below != nil {

@@ -213,7 +213,7 @@ func URL(name string, target *string) Field {
 // Secret is a text that never prints.
 func Secret(name string, target *secret.String) Field {
 	f := bind(name, target, secretScalar())
-	f.secret, f.credential = true, true
+	f.secret, f.credential, f.unprinted = true, true, true
 	return f
 }
 
@@ -350,11 +350,14 @@ func ParseBytes(text string) (int64, error) {
 			break
 		}
 	}
-	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n >= 0 && n <= math.MaxInt64/size {
+	if strings.Trim(number, "0123456789.") != "" {
+		return 0, errExpected
+	}
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n <= math.MaxInt64/size {
 		return n * size, nil
 	}
 	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || strings.ContainsAny(number, "eExXpPnN+-_") || f*float64(size) >= math.MaxInt64 {
+	if err != nil || f*float64(size) >= math.MaxInt64 {
 		return 0, errExpected
 	}
 	return int64(f * float64(size)), nil
