@@ -63,7 +63,7 @@ func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, _, _ := strings.Cut(target(r), "?")
 	x.src = in.sources.Load().find(path)
 	if x.src == nil {
-		x.src = &source{ring: in.ring("")}
+		x.src = &source{ledger: in.ledger("")}
 		x.refuse(http.StatusNotFound, ReasonUnknownPath, "no source listens at this path",
 			"compare the path with the list of grapnel sources")
 		return
@@ -209,6 +209,7 @@ func (x *exchange) publish(proof signature.Proof) {
 		x.unstored(err)
 		return
 	}
+	x.src.ledger.accepted.Add(1)
 	x.in.config.Metrics.Accepted(x.src.Name, x.in.config.Now().Sub(x.started))
 	x.src.Answer.accepted(ev.Envelope.ID).write(x.w)
 }
@@ -246,6 +247,7 @@ func dedupeKey(source, id string, body []byte) string {
 // repeat keeps a repetition beside its first event and answers like then.
 func (x *exchange) repeat(ev *store.Event, first *store.DuplicateError) {
 	x.in.config.Metrics.Duplicate(x.src.Name)
+	x.src.ledger.duplicates.Add(1)
 	if x.src.Redeliver || x.in.repeats.keep(first.First) {
 		ev.DuplicateOf, ev.DedupeKey, ev.Redeliver, ev.Deliveries = first.First, "", x.src.Redeliver, nil
 		if err := x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}}); err != nil {
@@ -294,7 +296,7 @@ func (x *exchange) keep(status int, reason, detail, hint string) {
 	if x.body == nil {
 		kept.BodySize = max(x.r.ContentLength, 0)
 	}
-	x.src.ring.add(kept)
+	x.src.ledger.refused.add(kept)
 	in.config.Log.DebugContext(x.r.Context(), "request refused", slog.String("source", x.src.Name),
 		slog.String("reason", reason), slog.Int("status", status))
 }
@@ -311,7 +313,7 @@ func (x *exchange) recovered() {
 	x.in.config.Log.ErrorContext(x.r.Context(), "panic while taking a request",
 		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 	if x.src == nil {
-		x.src = &source{ring: x.in.ring("")}
+		x.src = &source{ledger: x.in.ledger("")}
 	}
 	x.src.Answer.refused(http.StatusInternalServerError, ReasonInternal).write(x.w)
 }

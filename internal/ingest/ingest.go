@@ -111,8 +111,15 @@ type Ingest struct {
 	sequence atomic.Uint64
 	repeats  repeats
 
-	mu    sync.Mutex // guards rings
-	rings map[string]*ring
+	mu      sync.Mutex // guards ledgers
+	ledgers map[string]*ledger
+}
+
+// ledger is what is remembered of a source name, whatever the configuration.
+type ledger struct {
+	refused    *ring
+	accepted   atomic.Int64
+	duplicates atomic.Int64
 }
 
 // table is an immutable set of sources by path.
@@ -123,12 +130,12 @@ type table struct {
 type source struct {
 	Source
 	limiter *rate.Limiter
-	ring    *ring
+	ledger  *ledger
 }
 
 // New returns an Ingest without sources; Configure gives it some.
 func New(config Config) *Ingest {
-	in := &Ingest{config: config, rings: map[string]*ring{}}
+	in := &Ingest{config: config, ledgers: map[string]*ledger{}}
 	in.sources.Store(&table{})
 	return in
 }
@@ -142,7 +149,7 @@ func (in *Ingest) Configure(sources []Source) {
 	}
 	next := &table{byPath: make(map[string]*source, len(sources))}
 	for _, s := range sources {
-		src := &source{Source: s, ring: in.ring(s.Name)}
+		src := &source{Source: s, ledger: in.ledger(s.Name)}
 		switch was := old[s.Name]; {
 		case s.Rate <= 0:
 		case was != nil && was.limiter != nil && was.Rate == s.Rate && was.Burst == s.Burst:
@@ -155,15 +162,15 @@ func (in *Ingest) Configure(sources []Source) {
 	in.sources.Store(next)
 }
 
-func (in *Ingest) ring(name string) *ring {
+func (in *Ingest) ledger(name string) *ledger {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	r, ok := in.rings[name]
+	l, ok := in.ledgers[name]
 	if !ok {
-		r = newRing()
-		in.rings[name] = r
+		l = &ledger{refused: newRing()}
+		in.ledgers[name] = l
 	}
-	return r
+	return l
 }
 
 // find returns the source that listens at the path of a request target.
@@ -183,29 +190,37 @@ func (t *table) find(path string) *source {
 // for paths without a source), or of all sources when all is set, newest first.
 func (in *Ingest) Refusals(name string, all bool) []*Refusal {
 	in.mu.Lock()
-	var rings []*ring
+	var ledgers []*ledger
 	if all {
-		rings = slices.Collect(maps.Values(in.rings))
-	} else if r, ok := in.rings[name]; ok {
-		rings = append(rings, r)
+		ledgers = slices.Collect(maps.Values(in.ledgers))
+	} else if l, ok := in.ledgers[name]; ok {
+		ledgers = append(ledgers, l)
 	}
 	in.mu.Unlock()
 	var out []*Refusal
-	for _, r := range rings {
-		out = append(out, r.list()...)
+	for _, l := range ledgers {
+		out = append(out, l.refused.list()...)
 	}
 	slices.SortFunc(out, func(a, b *Refusal) int { return strings.Compare(b.ID, a.ID) })
 	return out
 }
 
-// RefusalCounts returns how many requests of the source were refused since the
-// process started, by reason code. They are exact, whatever the ring kept.
-func (in *Ingest) RefusalCounts(name string) map[string]int64 {
+// Counts are exact figures of one source since the process started.
+type Counts struct {
+	Accepted, Duplicates int64
+	Refused              map[string]int64 // by reason code
+}
+
+// Counts returns the figures of every source that was configured or asked for,
+// by name; "" stands for paths without a source.
+func (in *Ingest) Counts() map[string]Counts {
 	in.mu.Lock()
-	r, ok := in.rings[name]
-	in.mu.Unlock()
-	if !ok {
-		return map[string]int64{}
+	defer in.mu.Unlock()
+	out := make(map[string]Counts, len(in.ledgers))
+	for name, l := range in.ledgers {
+		out[name] = Counts{
+			Accepted: l.accepted.Load(), Duplicates: l.duplicates.Load(), Refused: l.refused.counted(),
+		}
 	}
-	return r.counted()
+	return out
 }

@@ -250,7 +250,7 @@ func TestWhatIsNotProvenIsRefusedAndKept(t *testing.T) {
 			if n := len(b.journal.all()); n != 0 {
 				t.Errorf("%d events were stored", n)
 			}
-			if n := b.RefusalCounts(kept[0].Source)[c.reason]; n != 1 {
+			if n := b.Counts()[kept[0].Source].Refused[c.reason]; n != 1 {
 				t.Errorf("counted %d, want 1", n)
 			}
 			if c.status == 405 && r.Header.Get("Allow") == "" {
@@ -591,7 +591,7 @@ func TestTheRingIsBoundedAndKeepsRareReasons(t *testing.T) {
 	if rare != 1 {
 		t.Error("the flood pushed out the request that was refused for another reason")
 	}
-	if n := b.RefusalCounts("github")["bad_signature"]; n != 2000 {
+	if n := b.Counts()["github"].Refused["bad_signature"]; n != 2000 {
 		t.Errorf("counted %d, want exactly 2000", n)
 	}
 }
