@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ type checker struct {
 
 	buses, destinations []string
 	used                map[string]bool // destinations that a target names
+	providers           map[string]signature.Provider
+	profiles            map[string]signature.Profile
 }
 
 // check completes the configuration with names and defaults that depend on other parts, and reports
@@ -30,6 +33,7 @@ func check(report *spec.Report, root *spec.Node, c *Config) {
 		return
 	}
 	k := &checker{report: report, root: root, c: c, used: map[string]bool{}}
+	k.known()
 	if !slices.ContainsFunc(c.Buses, func(b Bus) bool { return b.Name == DefaultBus }) {
 		c.Buses = append(c.Buses, Bus{Name: DefaultBus})
 	}
@@ -139,25 +143,35 @@ func (k *checker) provider(at *spec.Place, v *Verification) bool {
 		at.Hint("is missing: who sends, or a generic scheme such as hmac, token or none", "", "provider")
 		return false
 	}
-	info, ok := signature.LookupProvider(v.Provider)
+	info, ok := k.providers[v.Provider]
 	if !ok {
-		k.unknown(at, "provider", v.Provider, "provider", providerNames())
+		k.unknown(at, "provider", v.Provider, "provider", slices.Sorted(maps.Keys(k.providers)))
 		return false
 	}
-	v.Provider = info.Name
+	v.Provider, v.info = info.Name, info
 	if v.Profile != "" && !slices.Contains(info.Profiles, v.Profile) {
 		k.unknown(at, "profile", v.Profile, "profile of "+info.Name, info.Profiles)
 		return false
 	}
+	name := v.Profile
+	if name == "" && len(info.Profiles) > 0 {
+		name = info.Profiles[0]
+	}
+	v.base = k.profiles[name]
 	return at.OK(verificationKeys...)
 }
 
-func providerNames() []string {
-	var names []string
+// known collects the providers, by name and alias, and the profiles.
+func (k *checker) known() {
+	k.providers, k.profiles = map[string]signature.Provider{}, map[string]signature.Profile{}
 	for _, p := range signature.Providers() {
-		names = append(append(names, p.Name), p.Aliases...)
+		for _, name := range append([]string{p.Name}, p.Aliases...) {
+			k.providers[name] = p
+		}
 	}
-	return names
+	for _, p := range signature.Profiles() {
+		k.profiles[p.Name] = p
+	}
 }
 
 // scheme checks that the settings fit the scheme, and then the scheme itself.
@@ -212,7 +226,7 @@ func (k *checker) keys(at *spec.Place, v *Verification) {
 	case mech != "pubkey" && mech != "none" && len(v.Secrets) == 0:
 		at.Problem("secrets", "is missing: at least one is needed, nothing can be verified without")
 	}
-	if len(v.Secrets) > 0 && (mech == "none" || mech == "pubkey" && !hasHandshakes(v.Provider)) {
+	if len(v.Secrets) > 0 && (mech == "none" || mech == "pubkey" && len(v.info.Handshakes) == 0) {
 		at.Problem("secrets", "are not used: "+v.Provider+" verifies nothing with secrets")
 	}
 	if len(v.PublicKeys) > 0 && mech != "pubkey" {
@@ -224,9 +238,8 @@ func (k *checker) keys(at *spec.Place, v *Verification) {
 func (k *checker) params(at *spec.Place, v *Verification) {
 	p := v.Scheme()
 	known := schemeParams(&p)
-	info, _ := signature.LookupProvider(v.Provider)
 	for _, h := range signature.Handshakes() {
-		if slices.Contains(info.Handshakes, h.Name) {
+		if slices.Contains(v.info.Handshakes, h.Name) {
 			known = append(known, h.Params...)
 		}
 	}
@@ -235,12 +248,6 @@ func (k *checker) params(at *spec.Place, v *Verification) {
 			at.Hint("is not used by "+v.Provider, "", "params", name)
 		}
 	}
-}
-
-// hasHandshakes reports whether the provider asks for answers that secrets may be needed for.
-func hasHandshakes(provider string) bool {
-	info, ok := signature.LookupProvider(provider)
-	return ok && len(info.Handshakes) > 0
 }
 
 // unusable reports why signature refused the settings. Its errors hold no secret.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"regexp"
@@ -33,7 +34,8 @@ func (x *expander) node(report *spec.Report, n *spec.Node) {
 		return
 	}
 	var b strings.Builder
-	origin, rest := n.Text, n.Text
+	rest := n.Text
+	var references []string
 	for {
 		i := strings.Index(rest, "${")
 		if i < 0 {
@@ -54,16 +56,17 @@ func (x *expander) node(report *spec.Report, n *spec.Node) {
 			return
 		}
 		value, problem, hint := x.lookup(name)
+		references = append(references, "${"+name+"}")
 		if problem != "" {
 			report.AddAt(n, n.Path, problem, hint)
 			n.Broken = true
-		} else if n.Hidden, n.Origin = append(n.Hidden, value), origin; value == "" {
-			n.Hidden[len(n.Hidden)-1] = emptyValue
+		} else {
+			n.Hidden = append(n.Hidden, cmp.Or(value, emptyValue))
 		}
 		b.WriteString(value)
 		rest = after
 	}
-	n.Text, n.Type = b.String(), spec.Text
+	n.Text, n.Type, n.Origin = b.String(), spec.Text, strings.Join(references, ", ")
 }
 
 // emptyValue stands in Node.Hidden for a reference to empty text, so that the node still counts as

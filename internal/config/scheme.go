@@ -25,10 +25,7 @@ const defaultTolerance = 5 * time.Minute
 type FetchKeys func(jwksURL string) signature.KeySource
 
 // ProviderInfo returns what is known about the provider of the source.
-func (s *Source) ProviderInfo() signature.Provider {
-	p, _ := signature.LookupProvider(s.Provider) // Load refuses an unknown one.
-	return p
-}
+func (s *Source) ProviderInfo() signature.Provider { return s.info }
 
 // Ways returns the ways to prove a request: those of Verify, or the one of the source.
 func (s *Source) Ways() []*Verification {
@@ -81,9 +78,7 @@ func (s *Source) Credentials() signature.Credentials {
 	for _, way := range s.Ways() {
 		p := way.Scheme()
 		c = c.With(p.Credentials())
-		if info, ok := signature.LookupProvider(way.Provider); ok {
-			c = c.With(signature.Credentials{Headers: info.MaskHeaders, Query: info.MaskQuery})
-		}
+		c = c.With(signature.Credentials{Headers: way.info.MaskHeaders, Query: way.info.MaskQuery})
 	}
 	return c
 }
@@ -121,11 +116,7 @@ func (v *Verification) Scheme() signature.Profile {
 	case v.Token != nil:
 		return v.Token.profile()
 	}
-	name := v.Profile
-	if info, ok := signature.LookupProvider(v.Provider); ok && name == "" && len(info.Profiles) > 0 {
-		name = info.Profiles[0]
-	}
-	p, _ := signature.LookupProfile(name) // Load refuses an unknown one.
+	p := v.base
 	if v.Provider == providerJWT {
 		v.overlay(&p)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/grapnel/grapnel/internal/secret"
 	"github.com/grapnel/grapnel/internal/spec"
+	"github.com/grapnel/grapnel/signature"
 )
 
 // Verification is one way to prove a request: a provider's scheme, or a generic one.
@@ -19,6 +20,9 @@ type Verification struct {
 	Token      *Token
 	Basic      *Basic
 	JWT        *JWT
+
+	info signature.Provider // what is known about Provider
+	base signature.Profile  // the built-in scheme, where HMAC and Token are nil
 }
 
 // HMAC are the parameters of any scheme of a keyed digest.

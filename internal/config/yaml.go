@@ -105,8 +105,8 @@ func unreadable(data []byte) (spec.Problem, bool) {
 	return spec.Problem{}, true
 }
 
-// syntax makes a problem of an error of the YAML library. Its messages do not quote the file, except
-// for the names of anchors.
+// syntax makes a problem of an error of the YAML library. Its messages do not quote the file, but for
+// the names of anchors, which may be the beginning of a secret that should have been quoted.
 func syntax(err error) spec.Problem {
 	one, ok := errors.AsType[*yaml.LoadError](err)
 	if many, isMany := errors.AsType[*yaml.LoadErrors](err); !ok && isMany && len(many.Errors) > 0 {
@@ -122,6 +122,9 @@ func syntax(err error) spec.Problem {
 			p.Message += " that began on line " + strconv.Itoa(one.ContextMark.Line)
 		}
 		p.Message += ")"
+	}
+	if strings.Contains(one.Message, "unknown anchor") {
+		p.Message, p.Hint = "an alias of nothing", "quote text that begins with *"
 	}
 	if strings.Contains(one.Message, "cannot start any token") {
 		p.Hint = "a tab cannot indent, and text that begins with one of @ ` % must be quoted"
@@ -192,7 +195,7 @@ func (p *parser) tag(n *yaml.Node, out *spec.Node, allowed ...string) bool {
 	if n.Style&yaml.TaggedStyle == 0 || slices.Contains(allowed, n.ShortTag()) {
 		return true
 	}
-	p.report.AddAt(out, out.Path, "tags such as "+n.ShortTag()+" are not supported", "remove the tag")
+	p.report.AddAt(out, out.Path, "tags are not supported", "remove the tag, or quote text that begins with !")
 	out.Broken = true
 	return false
 }

@@ -219,7 +219,7 @@ func (d *decoder) key(e *Entry, f *Field) {
 // refuse reports a problem with the value of f.
 func (d *decoder) refuse(n *Node, f *Field, message, hint string) {
 	p := Problem{Path: n.Path, Message: message, Hint: hint}
-	if !f.secret {
+	if !f.hides(n) {
 		p.Value = shown(n)
 	} else {
 		hidden := long([]string{n.Text})
@@ -230,7 +230,7 @@ func (d *decoder) refuse(n *Node, f *Field, message, hint string) {
 
 // failed reports that reading or checking the value of f ended with err.
 func (d *decoder) failed(n *Node, f *Field, expects string, err error) {
-	hidden := f.secret || n.Expanded()
+	hidden := f.hides(n)
 	fe, authored := errors.AsType[*fault.Error](err)
 	switch {
 	case errors.Is(err, errExpected):

@@ -21,8 +21,9 @@ type Field struct {
 	def, defDoc      string // default as text, and in words when it is computed
 	min, max, later  string
 	required, secret bool
-	credential       bool // a secret that should not stand in the file itself
-	unprinted        bool // the reference says that it never prints
+	credential       bool                   // a secret that should not stand in the file itself
+	unprinted        bool                   // the reference says that it never prints
+	quiet            func(text string) bool // reports text that must not print; may be nil
 	hasDefault       bool
 	minItems         int
 	enum             []string
@@ -48,6 +49,11 @@ const (
 
 // readFunc decodes n into what f is bound to. It returns nil after reporting a problem.
 type readFunc func(d *decoder, n *Node, f *Field) *Value
+
+// hides reports whether the value at n must not print.
+func (f *Field) hides(n *Node) bool {
+	return f.secret || n.Expanded() || f.quiet != nil && f.quiet(n.Text)
+}
 
 // Required makes it a problem when the field is missing.
 func (f Field) Required() Field {

@@ -49,7 +49,8 @@ type Node struct {
 	// Hidden holds what ${NAME} and ${file:…} stood for in Text; it never prints. The node counts
 	// as secret when there is any.
 	Hidden []string
-	// Origin is the text as written when Hidden is set: "https://${HOST}/x". It may print.
+	// Origin says where Hidden came from: the references as written, "${HOST}, ${file:/x}". It may
+	// print.
 	Origin string
 
 	// Broken says that a problem of the node itself was reported already: its value is not known, and

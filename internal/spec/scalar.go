@@ -67,6 +67,7 @@ type scalar[T any] struct {
 	text    func(v T) string // canonical
 	raw     func(v T) any    // for JSON; nil: text
 	schema  func() map[string]any
+	quiet   func(text string) bool // reports text that must not print; nil: none
 }
 
 // String is a text. A number in the file is taken as it is spelled.
@@ -188,7 +189,8 @@ func rateScalar() scalar[Rate] {
 	}
 }
 
-// URL is an absolute http or https address with a host and without a fragment. It stays text.
+// URL is an absolute http or https address with a host and without a fragment. It stays text. One
+// with credentials or a query does not print.
 func URL(name string, target *string) Field {
 	s := textScalar[string]()
 	s.typ, s.expects, s.from = "address", "expected an address such as https://example.com/hooks", []Type{Text}
@@ -206,6 +208,7 @@ func URL(name string, target *string) Field {
 		}
 		return text, nil
 	}
+	s.quiet = func(text string) bool { return strings.ContainsAny(text, "@?") }
 	s.schema = func() map[string]any { return map[string]any{"type": "string", "format": "uri"} }
 	return bind(name, target, s)
 }
@@ -398,7 +401,7 @@ func anys(words []string) []any {
 
 // bind makes a field of a scalar type.
 func bind[T any](name string, target *T, s scalar[T]) Field {
-	return Field{name: name, typ: s.typ, schema: s.schema(), read: func(d *decoder, n *Node, f *Field) *Value {
+	return Field{name: name, typ: s.typ, schema: s.schema(), quiet: s.quiet, read: func(d *decoder, n *Node, f *Field) *Value {
 		v, value, ok := readScalar(d, n, f, s)
 		if !ok {
 			return nil
@@ -432,7 +435,7 @@ func readScalar[T any](d *decoder, n *Node, f *Field, s scalar[T]) (v T, value *
 	text := s.text(v)
 	value = &Value{
 		Name: f.name, Path: n.Path, Pos: n.Pos, Written: true, kind: Text, text: hiddenText(text),
-		hidden: f.secret || n.Expanded(), literal: f.credential && !n.Expanded(),
+		hidden: f.hides(n), literal: f.credential && !n.Expanded(),
 	}
 	if !value.hidden {
 		value.raw = text

@@ -159,9 +159,13 @@ func TestChecksRunOnDefaultsAndNeverShowHiddenValues(t *testing.T) {
 		"fault about an expanded value": {
 			field: spec.String("a", &text).Check(check(fault.New(fault.Invalid, "", "no %q", "x"+hidden).WithHint("write hunter3"))),
 			node: &spec.Node{
-				Type: spec.Text, Text: "x" + hidden, Hidden: []string{hidden}, Origin: "x${SECRET}",
+				Type: spec.Text, Text: "x" + hidden, Hidden: []string{hidden}, Origin: "${SECRET}",
 			},
-			want: `f: a: no "x[secret]"; the value of x${SECRET} is not shown`,
+			want: `f: a: no "[secret]"; the value of ${SECRET} is not shown`,
+		},
+		"an address with credentials": {
+			field: spec.URL("a", &text), node: &spec.Node{Type: spec.Text, Text: "https://me:" + hidden + "@x/#y"},
+			want: "f: a: an address here has no #fragment, it would not be sent",
 		},
 		"a word close to a hidden one": {
 			field: spec.Enum("a", &other, "hunter2hunter3"),
