@@ -91,7 +91,7 @@ func (e *Engine) perform(ctx context.Context, w *worker, plan *Plan) (res result
 	ctx, cancel := context.WithTimeoutCause(ctx, plan.Destination.timeout(), errTimedOut)
 	defer cancel()
 	j := &w.job
-	res.attempt = e.attemptNumber(ctx, j)
+	res.attempt = j.made + 1
 	res.began = time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -182,23 +182,6 @@ func (e *Engine) request(ctx context.Context, plan *Plan, j *job, res *result) (
 	}
 	request.Body, request.ContentType = body, contentType
 	return request, nil
-}
-
-// attemptNumber returns the number of the next attempt over the delivery's life.
-// Behind a decision (it was held, or retried by hand) only the records know it.
-func (e *Engine) attemptNumber(ctx context.Context, j *job) int {
-	switch {
-	case j.last == nil:
-		return j.counted + 1
-	case j.last.Attempt > 0:
-		return j.last.Attempt + 1
-	}
-	known, err := e.config.Records.Delivery(ctx, j.delivery.ID)
-	if err != nil { // the number is for people and receivers; the limits do not need it
-		e.log.DebugContext(ctx, "counting attempts", slog.String("delivery", j.delivery.ID.String()), slog.Any("error", err))
-		return j.counted + 1
-	}
-	return known.Attempts + 1
 }
 
 // excerpt returns what is kept of an answer.

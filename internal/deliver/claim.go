@@ -70,7 +70,7 @@ func (e *Engine) spread(now time.Time, got []*store.Claimed, rooms []store.Room,
 	for _, c := range got {
 		d := &c.Delivery
 		j := newJob(d, c.Event)
-		j.counted, j.last = c.Attempts, c.Last
+		j.counted, j.made, j.last = c.Attempts, c.Made, c.Last
 		switch {
 		case d.Mode == store.Sync:
 			e.interrupt(&j, now)

@@ -5,24 +5,40 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/grapnel/grapnel/internal/destination"
 	"github.com/grapnel/grapnel/internal/store"
 )
 
-// DeadLetterRun is the run of a delivery to a dead letter destination; the run
-// of the delivery that ended, if it has one, follows behind a colon.
+// DeadLetterRun is how the run of a delivery to a dead letter destination
+// begins. The number of the last attempt follows behind a dot if not all of them
+// counted: a delivery that was retried by hand and ends again is a letter of its
+// own. The run of the delivery that ended, if it has one, follows behind a colon.
 const DeadLetterRun = "dead_letter"
+
+func deadLetterRun(j *job, attempt int, counted bool) string {
+	run := DeadLetterRun
+	made, count := j.made, j.counted
+	if attempt > 0 {
+		made = attempt
+		if counted {
+			count++
+		}
+	}
+	if made != count {
+		run += "." + strconv.Itoa(made)
+	}
+	if j.delivery.Run != "" {
+		run += ":" + j.delivery.Run
+	}
+	return run
+}
 
 // deadLetter returns the dispatch of the job's event to a dead letter
 // destination. Such a delivery has no dead letter of its own.
-func deadLetter(j *job, name string, now time.Time) *store.Dispatch {
+func deadLetter(j *job, name string, o *store.Outcome) *store.Dispatch {
 	d := j.delivery
-	run := DeadLetterRun
-	if d.Run != "" {
-		run += ":" + d.Run
-	}
+	run, now := deadLetterRun(j, o.Attempt, o.Counted), o.Time
 	return &store.Dispatch{Event: d.Event, Deliveries: []*store.Delivery{{
 		Event: d.Event, Rule: d.Rule, Target: d.Target, Destination: name, Run: run,
 		Origin: store.OriginDeadLetter, Mode: store.Async, Deadline: now.Add(DefaultPolicy().MaxAge),
@@ -38,7 +54,7 @@ func (e *Engine) deadLetterAttributes(ctx context.Context, plan *Plan, j *job) m
 		"RULE_ARN": plan.RuleARN, "TARGET_ARN": plan.TargetARN,
 		"ERROR_CODE": "UNKNOWN", "ERROR_MESSAGE": "", "RETRY_ATTEMPTS": "0",
 	}
-	run := strings.TrimPrefix(strings.TrimPrefix(d.Run, DeadLetterRun), ":")
+	_, run, _ := strings.Cut(d.Run, ":")
 	ended := store.NewDeliveryID(d.Event, j.event.Envelope.ID, d.Rule, d.Target, run)
 	known, err := e.config.Records.Delivery(ctx, ended)
 	if err != nil {

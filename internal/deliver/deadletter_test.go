@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +113,37 @@ func TestADeadLetterHasNoDeadLetter(t *testing.T) {
 	})
 }
 
+func TestEveryEndIsADeadLetterOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, grave := &fake{}, &fake{}
+		f.set(fails(destination.Error{Class: destination.BadRequest, Status: 400, Message: "no"}))
+		s := snapshot(&deliver.Destination{Name: "crm", Handle: f}, &deliver.Destination{Name: "grave", Handle: grave})
+		s.Targets[deliver.TargetKey{Rule: "r", Target: "to"}].DeadLetter = "grave"
+		w := begin(t, s)
+		replay := to("crm")
+		replay.Run, replay.Origin = "monday", store.OriginReplay
+		id := w.publish(replay)[0]
+		synctest.Wait()
+		for range 2 {
+			if err := w.engine.Retry(t.Context(), id, "cli"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		ids := map[string]bool{}
+		for i, c := range grave.calls() {
+			ids[c.ID] = true
+			if got, want := c.Attributes["RETRY_ATTEMPTS"], strconv.Itoa(i); got != want {
+				t.Errorf("letter %d has RETRY_ATTEMPTS %s, want %s", i, got, want)
+			}
+		}
+		if len(ids) != 3 {
+			t.Errorf("%d letters with ids of their own, want 3", len(ids))
+		}
+	})
+}
+
 func TestADeadLetterDestinationThatIsMissingHoldsTheLetter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -122,8 +154,10 @@ func TestADeadLetterDestinationThatIsMissingHoldsTheLetter(t *testing.T) {
 		s.Targets[deliver.TargetKey{Rule: "r", Target: "to"}].DeadLetter = "grave"
 		w := begin(t, s)
 		w.publish(to("crm"))
-		// It is not configured, so nobody claims for it until it is.
 		time.Sleep(time.Minute)
+		if n := w.count(store.Held); n != 1 {
+			t.Errorf("%d held, want the dead letter", n)
+		}
 		s = snapshot(crm, &deliver.Destination{Name: "grave", Handle: grave})
 		w.engine.Configure(s)
 		synctest.Wait()

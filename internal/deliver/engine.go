@@ -50,7 +50,8 @@ type Config struct {
 	Recorder Recorder
 	Records  Records
 	// Flags keeps which destinations are disabled, under keys
-	// "destination/<name>/disabled".
+	// "destination/<name>/disabled", and which ones there ever were, under
+	// "deliver/destinations".
 	Flags Flags
 	// Meter returns the recorder of a destination's figures; nil: none.
 	Meter func(destination string) Meter
@@ -173,7 +174,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names, err := loadNames(ctx, e.config.Flags)
+	if err != nil {
+		return err
+	}
 	e.flags = flags
+	for _, name := range names {
+		e.laneLocked(name)
+	}
 	for name, l := range *e.lanes.Load() {
 		l.setDisabled(flags[name])
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,21 +54,58 @@ func loadFlags(ctx context.Context, flags Flags) (map[string]*Flag, error) {
 	return out, nil
 }
 
+// namesKey is the state under which the names of all destinations are kept that
+// were ever configured: one that was removed while the process was down may have
+// deliveries in the queue, which must be claimed to be held.
+const namesKey = "deliver/destinations"
+
+func loadNames(ctx context.Context, flags Flags) (names []string, err error) {
+	r, err := flags.Get(ctx, namesKey)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(r.Value, &names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading state %s: %w", namesKey, err)
+	}
+	return names, nil
+}
+
+// rememberNames stores the names of the lanes if there is one more than before.
+func (e *Engine) rememberNames(ctx context.Context) error {
+	names := slices.Sorted(maps.Keys(*e.lanes.Load()))
+	stored, err := loadNames(ctx, e.config.Flags)
+	if err != nil || slices.Equal(names, stored) {
+		return err
+	}
+	return e.save(ctx, namesKey, names)
+}
+
 // saveFlag stores the flag, or removes it if f is nil.
 func (e *Engine) saveFlag(ctx context.Context, name string, f *Flag) error {
 	key := flagPrefix + name + flagSuffix
+	if f == nil {
+		return e.save(ctx, key, nil)
+	}
+	return e.save(ctx, key, f)
+}
+
+// save stores a record whatever was there, or removes it if v is nil.
+func (e *Engine) save(ctx context.Context, key string, v any) error {
 	var value []byte
-	if f != nil {
+	if v != nil {
 		var err error
-		if value, err = json.Marshal(f); err != nil {
-			return fmt.Errorf("writing the flag of destination %s: %w", name, err)
+		if value, err = json.Marshal(v); err != nil {
+			return fmt.Errorf("writing state %s: %w", key, err)
 		}
 	}
 	for {
 		present, err := e.config.Flags.Get(ctx, key)
 		switch {
 		case fault.Is(err, fault.NotFound):
-			if f == nil {
+			if v == nil {
 				return nil
 			}
 		case err != nil:
@@ -224,6 +263,9 @@ func (e *Engine) restoreLoop(ctx context.Context) {
 }
 
 func (e *Engine) restoreHeld(ctx context.Context) error {
+	if err := e.rememberNames(ctx); err != nil {
+		return err
+	}
 	groups, err := e.config.Queue.Held(ctx)
 	if err != nil {
 		return fmt.Errorf("listing held deliveries: %w", err)

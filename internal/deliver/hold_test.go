@@ -197,7 +197,7 @@ func TestGoneDisablesTheDestination(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if flags, err := w.List(t.Context(), ""); err != nil || len(flags) != 0 {
+		if flags, err := w.List(t.Context(), "destination/"); err != nil || len(flags) != 0 {
 			t.Errorf("flags that are left: %v, %v", flags, err)
 		}
 		if n := w.count(store.Delivered); n != 3 {
@@ -263,6 +263,21 @@ func TestDisabledOutlivesARestart(t *testing.T) {
 		}
 		synctest.Wait()
 		w.wantState(t, id, store.Delivered, "")
+	})
+}
+
+func TestADestinationRemovedWhileTheProcessWasDownHoldsItsDeliveries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: &fake{}}))
+		synctest.Wait()
+		if err := w.engine.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		id := w.store(sample(), false, to("crm"))[0]
+		w.begin(t, snapshot(), deliver.Config{})
+		synctest.Wait()
+		w.wantState(t, id, store.Held, deliver.HoldDestinationRemoved)
 	})
 }
 

@@ -34,10 +34,7 @@ func (e *Engine) addNotice(s *Snapshot, r *record, j *job, kind string) {
 	d, o := j.delivery, &r.outcome
 	attempts := o.Attempt
 	if attempts == 0 {
-		attempts = j.counted
-		if j.last != nil {
-			attempts = max(attempts, j.last.Attempt)
-		}
+		attempts = j.made
 	}
 	detail := make([]byte, 0, 512)
 	detail = appendMember(detail, "delivery", d.ID.String())

@@ -98,7 +98,8 @@ func nextAttempt(p Policy, j *job, res *result, counted int) time.Time {
 func (e *Engine) end(s *Snapshot, r *record, plan *Plan, j *job) {
 	r.outcome.State = store.Dead
 	if plan.DeadLetter != "" && j.event != nil {
-		r.batch.Dispatches = []*store.Dispatch{deadLetter(j, plan.DeadLetter, r.outcome.Time)}
+		r.batch.Dispatches = []*store.Dispatch{deadLetter(j, plan.DeadLetter, &r.outcome)}
+		e.lane(plan.DeadLetter) // from now on there is something to claim for it
 	}
 	e.addNotice(s, r, j, NoticeDead)
 }

@@ -86,7 +86,7 @@ func (r *record) done(err error) {
 		e.uncredit()
 		return
 	}
-	if r.withoutEvents(err) {
+	if r.shed(err) {
 		return
 	}
 	if hopeless(err) {
@@ -106,25 +106,31 @@ func (r *record) done(err error) {
 	signal(e.resubmit)
 }
 
-// withoutEvents drops what the outcome causes when that cannot be committed, so
-// that the outcome itself can be: a duplicate is there already.
-func (r *record) withoutEvents(err error) bool {
-	if len(r.batch.Events) == 0 {
-		return false
-	}
+// shed drops what the outcome causes when that cannot be committed, so that the
+// outcome itself can be: first the events (a duplicate is there already), then
+// the dispatches (their event is not).
+func (r *record) shed(err error) bool {
 	_, duplicate := errors.AsType[*store.DuplicateError](err)
 	if !duplicate && !hopeless(err) {
 		return false
 	}
-	if !duplicate {
-		r.engine.log.Error("an event that an outcome causes was refused", slog.Any("error", err))
-		if r.outcome.State == store.Delivered {
+	switch {
+	case len(r.batch.Events) > 0:
+		r.batch.Events = nil
+		if !duplicate && r.outcome.State == store.Delivered {
 			// The copy for another bus is the delivery: without it, it failed.
 			r.outcome.State, r.outcome.Class = store.Dead, string(destination.NotFound)
 			r.outcome.Reason = "the event could not be forwarded: " + messageOf(err)
 		}
+	case len(r.batch.Dispatches) > 0:
+		r.batch.Dispatches = nil
+	default:
+		return false
 	}
-	r.batch.Events = nil
+	if !duplicate {
+		r.engine.log.Error("what an outcome causes was refused", slog.String("delivery", r.outcome.Delivery.String()),
+			slog.Any("error", err))
+	}
 	if len(r.batch.Outcomes) == 0 { // the event was all there was to commit
 		r.settled()
 		return true

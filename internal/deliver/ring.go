@@ -11,6 +11,7 @@ type job struct {
 	delivery *store.Delivery
 	event    *store.Event   // nil if it could not be read
 	counted  int            // attempts that count against the policy
+	made     int            // attempts over the delivery's life
 	last     *store.Outcome // the last outcome, if any
 	size     int64          // of the event in memory
 }

@@ -100,7 +100,11 @@ func (w *world) commit(batch *store.Batch) error {
 	}
 	for _, d := range batch.Dispatches {
 		for _, one := range d.Deliveries {
-			w.add(w.eventAt(d.Event), one, false)
+			ev := w.eventAt(d.Event)
+			one.ID = store.NewDeliveryID(ev.At, ev.Envelope.ID, one.Rule, one.Target, one.Run)
+			if w.deliveries[one.ID] == nil { // one that exists is left out
+				w.add(ev, one, false)
+			}
 		}
 	}
 	for _, o := range batch.Outcomes {
@@ -128,7 +132,7 @@ func (w *world) eventAt(at store.Position) *store.Event {
 func (k *known) take(o *store.Outcome) {
 	k.last = o
 	k.Outcomes = append(k.Outcomes, o)
-	if o.By == "" { // decisions of people leave the lease to its holder
+	if o.By == "" || o.State.Final() { // other decisions of people leave the lease to its holder
 		k.leased = false
 	}
 	if o.Reset {
@@ -174,7 +178,7 @@ func (w *world) Claim(_ context.Context, req store.ClaimRequest) (out []*store.C
 	hand := func(k *known) {
 		k.leased = true
 		out = append(out, &store.Claimed{
-			Delivery: k.Delivery, Event: k.event, Attempts: k.Counted, DueAt: k.NextAt, Last: k.last, Held: k.State == store.Held,
+			Delivery: k.Delivery, Event: k.event, Attempts: k.Counted, Made: k.Attempts, DueAt: k.NextAt, Last: k.last, Held: k.State == store.Held,
 		})
 	}
 	free := w.free()
