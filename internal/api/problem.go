@@ -127,8 +127,9 @@ func (s *server) humaProblem(ctx huma.Context, _ string, v any) (any, error) {
 	status := http.StatusBadRequest
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge:
-		f = fault.New(fault.TooLarge, codeBodyTooLarge, "%s", e.Detail)
-		status = e.Status
+		p := newProblem(ctx.Context(), fault.New(fault.TooLarge, codeBodyTooLarge,
+			"the body is larger than %d bytes", ctx.Operation().MaxBodyBytes))
+		return p, nil
 	case e.Status == http.StatusUnsupportedMediaType:
 		f = fault.New(fault.Invalid, codeMediaType, "the body must be application/json")
 		status = e.Status

@@ -151,6 +151,9 @@ func (When) Schema(huma.Registry) *huma.Schema {
 		Type:        huma.TypeString,
 		Description: "An RFC 3339 time, a date, or a duration before now (2h, 7d).",
 		Examples:    []any{"2h"},
+		// The form only, so that it is reported beside what else is wrong.
+		Pattern:            `^(\d{4}-\d{2}-\d{2}\S*|(\d+d)?(\d[\d.]*(h|m|s|ms|us|µs|ns))*)$`,
+		PatternDescription: "a time such as 2026-01-02T15:04:05Z or a time before now such as 2h or 7d",
 	}
 }
 

@@ -54,10 +54,11 @@ var may = map[string][]string{
 	"internal/destination/log":             kind(),
 	"internal/destination/bus":             kind(),
 
-	"internal/api":    with(words, "event", "internal/store", "internal/spec"),
-	"internal/client": with(words, "internal/api"),
-	"internal/daemon": nil, // wires everything: may import anything but cli
-	"internal/bench":  with(words, "internal/client", "internal/daemon", "internal/api", "signature"),
+	"internal/api":         with(words, "event", "internal/store", "internal/spec"),
+	"internal/api/apitest": with(words, "event", "internal/store", "internal/api"),
+	"internal/client":      with(words, "internal/api"),
+	"internal/daemon":      nil, // wires everything: may import anything but cli
+	"internal/bench":       with(words, "internal/client", "internal/daemon", "internal/api", "signature"),
 	"internal/cli": with(words, "event", "pattern", "transform", "signature", "internal/spec", "internal/config",
 		"internal/api", "internal/client", "internal/daemon", "internal/bench", "internal/store"),
 	"internal/e2e": {},
