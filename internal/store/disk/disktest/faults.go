@@ -35,6 +35,9 @@ type Rule struct {
 	// Times is how many calls are hit; 0 is one, negative all from then on.
 	Times int
 	Err   error
+	// From and To, when To is set, hit only reads and writes that touch the bytes
+	// of the file from From up to To.
+	From, To int64
 	// Short is how many bytes a failing write writes all the same.
 	Short int
 
@@ -70,7 +73,9 @@ func (f *Faults) Set(rules ...Rule) {
 }
 
 // hit returns the rule that the call meets, nil if it goes through.
-func (f *Faults) hit(op Op, name string) *Rule {
+func (f *Faults) hit(op Op, name string) *Rule { return f.hitRange(op, name, 0, 0) }
+
+func (f *Faults) hitRange(op Op, name string, from, to int64) *Rule {
 	changes := op != Read && op != Open && op != List
 	if changes && f.Before != nil {
 		f.Before(op, name)
@@ -82,6 +87,9 @@ func (f *Faults) hit(op Op, name string) *Rule {
 			continue
 		}
 		if ok, _ := path.Match(r.Glob, path.Base(name)); !ok && r.Glob != "" {
+			continue
+		}
+		if r.To > 0 && (from >= r.To || to <= r.From) {
 			continue
 		}
 		r.seen++
@@ -164,7 +172,7 @@ type faultyFile struct {
 
 // ReadAt reads.
 func (f *faultyFile) ReadAt(b []byte, offset int64) (int, error) {
-	if r := f.f.hit(Read, f.name); r != nil {
+	if r := f.f.hitRange(Read, f.name, offset, offset+int64(len(b))); r != nil {
 		return 0, r.Err
 	}
 	return f.File.ReadAt(b, offset)
@@ -172,7 +180,7 @@ func (f *faultyFile) ReadAt(b []byte, offset int64) (int, error) {
 
 // WriteAt writes; a rule may let some bytes through.
 func (f *faultyFile) WriteAt(b []byte, offset int64) (int, error) {
-	r := f.f.hit(Write, f.name)
+	r := f.f.hitRange(Write, f.name, offset, offset+int64(len(b)))
 	if r == nil {
 		return f.File.WriteAt(b, offset)
 	}
