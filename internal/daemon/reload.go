@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/grapnel/grapnel/internal/api"
 	"github.com/grapnel/grapnel/internal/config"
 	"github.com/grapnel/grapnel/internal/destination/all"
+	"github.com/grapnel/grapnel/internal/fault"
 	"github.com/grapnel/grapnel/internal/spec"
 )
 
@@ -97,17 +97,22 @@ func (d *Daemon) reload() error {
 	return nil
 }
 
-// unchangeable refuses what takes a restart, by name.
+// unchangeable refuses what takes a restart, by name. Values are not shown:
+// they may have come from the environment.
 func unchangeable(old, next *config.Config) error {
 	var errs []error
-	for _, c := range []struct{ key, old, next string }{
-		{"listen", old.Listen, next.Listen},
-		{"admin.listen", old.Admin.Listen, next.Admin.Listen},
-		{"admin.auth", string(old.Admin.Auth), string(next.Admin.Auth)},
-		{"data", old.Data, next.Data},
+	for _, c := range []struct {
+		key  string
+		same bool
+	}{
+		{"listen", old.Listen == next.Listen},
+		{"admin.listen", old.Admin.Listen == next.Admin.Listen},
+		{"admin.auth", old.Admin.Auth == next.Admin.Auth},
+		{"data", old.Data == next.Data},
 	} {
-		if c.old != c.next {
-			errs = append(errs, fmt.Errorf("%s changed from %q to %q: restart grapnel serve for that", c.key, c.old, c.next))
+		if !c.same {
+			errs = append(errs, fault.New(fault.Conflict, "restart_needed", "%s has changed", c.key).
+				WithHint("restart grapnel serve for that"))
 		}
 	}
 	return errors.Join(errs...)

@@ -184,7 +184,7 @@ func (s surface) Test(ctx context.Context, name string, request api.TestRequest)
 		return api.TestResult{}, err
 	}
 	result := api.TestResult{
-		OK: trial.OK, Status: trial.Status, Duration: api.Duration(trial.Duration),
+		OK: trial.OK, ID: trial.ID, Status: trial.Status, Duration: api.Duration(trial.Duration),
 		Class: string(trial.Class), Reason: trial.Message,
 	}
 	if len(trial.Body) > 0 {
