@@ -1,4 +1,10 @@
 // Command grapnel is the gateway between webhooks and functions.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"github.com/grapnel/grapnel/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(cli.System())) }

@@ -60,7 +60,7 @@ var may = map[string][]string{
 	"internal/daemon":      nil, // wires everything: may import anything but cli
 	"internal/bench":       with(words, "internal/client", "internal/daemon", "internal/api", "signature"),
 	"internal/cli": with(words, "event", "pattern", "transform", "signature", "internal/spec", "internal/config",
-		"internal/api", "internal/client", "internal/daemon", "internal/bench", "internal/store"),
+		"internal/api", "internal/client", "internal/daemon", "internal/bench", "internal/store", "internal/destination/all"),
 	"internal/e2e": {},
 
 	"cmd/grapnel": {"internal/cli"},

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grapnel/grapnel/internal/api"
+	"github.com/grapnel/grapnel/internal/client"
+	"github.com/grapnel/grapnel/internal/config"
+	"github.com/grapnel/grapnel/internal/daemon"
+	"github.com/grapnel/grapnel/internal/fault"
+	"github.com/grapnel/grapnel/internal/secret"
+)
+
+const (
+	defaultConfig = "grapnel.yaml"
+	envConfig     = "GRAPNEL_CONFIG"
+	envAdmin      = "GRAPNEL_ADMIN"
+	envToken      = "GRAPNEL_TOKEN" //nolint:gosec // The name of a variable, not a credential.
+	// addressFile is the name of the file in the data directory in which serve
+	// leaves the admin address when the configuration leaves the port to the
+	// system (":0").
+	addressFile = "admin.addr"
+)
+
+// connection is how commands find a running Grapnel.
+type connection struct {
+	config, admin, token, tokenFile string
+}
+
+// configFlag adds -c to a command.
+func (a *app) configFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&a.conn.config, "config", "c", "",
+		"configuration file (default $"+envConfig+" or ./"+defaultConfig+")")
+}
+
+// serverFlags adds the flags of commands that ask a server.
+func (a *app) serverFlags(cmd *cobra.Command) {
+	a.configFlag(cmd)
+	cmd.Flags().StringVar(&a.conn.admin, "admin", "",
+		"URL of the admin port (default $"+envAdmin+" or what the configuration says)")
+	cmd.Flags().StringVar(&a.conn.token, "token", "",
+		"admin token; other users see it in the list of processes, rather use $"+envToken)
+	cmd.Flags().StringVar(&a.conn.tokenFile, "token-file", "",
+		"file with the admin token (default "+daemon.TokenFile+" in the data directory)")
+}
+
+func (a *app) env1(name string) string {
+	value, _ := a.env.LookupEnv(name)
+	return value
+}
+
+func (a *app) configPath() string {
+	return cmp.Or(a.conn.config, a.env1(envConfig), defaultConfig)
+}
+
+// client returns a client for the Grapnel that flags, environment or
+// configuration name, in this order.
+func (a *app) client() (*client.Client, error) {
+	c := a.conn
+	address := cmp.Or(c.admin, a.env1(envAdmin))
+	token, err := a.givenToken()
+	if err != nil {
+		return nil, err
+	}
+	if address == "" || token.Empty() {
+		cfg, err := a.located()
+		if err != nil {
+			return nil, err
+		}
+		if address == "" {
+			if address, err = adminURL(cfg); err != nil {
+				return nil, err
+			}
+		}
+		if token.Empty() && cfg.Admin.Auth != config.AuthNone {
+			if token, err = tokenIn(filepath.Join(cfg.Data, daemon.TokenFile), false); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return client.New(client.Config{URL: address, Token: token, Agent: api.AgentCLI + buildVersion()})
+}
+
+// givenToken returns the token of the flags or the environment, if there is one.
+func (a *app) givenToken() (secret.String, error) {
+	switch {
+	case a.conn.token != "":
+		return secret.New(a.conn.token), nil
+	case a.conn.tokenFile != "":
+		return tokenIn(a.conn.tokenFile, true)
+	}
+	return secret.New(a.env1(envToken)), nil
+}
+
+// tokenIn reads a token file.
+func tokenIn(path string, named bool) (secret.String, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		return secret.New(strings.TrimSpace(string(text))), nil
+	case named:
+		return secret.String{}, usage("--token-file names a file with the token in it", "the token file %s cannot be read: %v",
+			path, cause(err))
+	case errors.Is(err, fs.ErrNotExist):
+		return secret.String{}, fault.New(fault.Transient, codeUnreachable, "there is no admin token at %s", path).
+			WithHint("grapnel serve makes it at its first start; or give --token-file or $%s", envToken)
+	}
+	return secret.String{}, fault.New(fault.Unauthorized, "token_unreadable", "the admin token %s cannot be read: %v",
+		path, cause(err)).WithHint("ask as the user that runs grapnel serve, or give --token-file or $%s", envToken)
+}
+
+// cause returns what went wrong with a file, without its path.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+// located loads the configuration only to find the server. Whoever asks often
+// lacks the environment of the server: a variable that is not set gets a value
+// that passes for a secret.
+func (a *app) located() (*config.Config, error) {
+	const standIn = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	path := a.configPath()
+	cfg, _, err := daemon.LoadConfig(path, func(name string) (string, bool) {
+		if value, ok := a.env.LookupEnv(name); ok {
+			return value, true
+		}
+		return standIn, true
+	})
+	if err == nil {
+		return cfg, nil
+	}
+	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
+		return nil, fault.New(fault.Invalid, "config_invalid", "%s has problems, so that the server cannot be found by it", path).
+			WithHint("see them with: grapnel check -c %s; or give --admin and --token-file", path)
+	}
+	return nil, usage("run this where the configuration is, or give -c, or --admin and --token-file",
+		"the configuration %s cannot be read", path)
+}
+
+// adminURL returns where the server of a configuration is asked.
+func adminURL(cfg *config.Config) (string, error) {
+	address := cfg.Admin.Listen
+	if strings.HasSuffix(address, ":0") {
+		text, err := os.ReadFile(filepath.Join(cfg.Data, addressFile))
+		if err != nil {
+			return "", fault.New(fault.Transient, codeUnreachable, "no server has left its address in %s", cfg.Data).
+				WithHint("is grapnel serve running? or give --admin")
+		}
+		address = strings.TrimSpace(string(text))
+	}
+	return "http://" + dialable(address), nil
+}
+
+// dialable turns an address to listen on into one to connect to: what listens
+// on all addresses is reached on loopback.
+func dialable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// asked turns a failure to reach the server into one exit code, and tells what
+// to do about a wrong token.
+func asked(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	switch f.Code {
+	case "not_running", "unknown_host", "no_connection", "no_answer", "not_grapnel":
+		c := *f
+		c.Code, c.Err = codeUnreachable, nil
+		return &c
+	case "token_missing", "token_wrong":
+		return f.WithHint("the token is in %s in the data directory of the server; give --token-file or $%s",
+			daemon.TokenFile, envToken)
+	}
+	return err
+}
