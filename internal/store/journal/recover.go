@@ -249,6 +249,15 @@ func (r *recovery) take(f, after *file) error {
 	seg := &segment{id: f.id, created: f.header.Created, end: dataStart, sealed: true}
 	named := after != nil && after.intact && after.header.Before.Number == f.number
 	switch {
+	case !f.known:
+		r.damage(store.Damage{
+			Segment: f.number, Offset: dataStart, Length: f.size - dataStart,
+			Reason: "nothing can be read without the header",
+		})
+		if last {
+			r.w.before = predecessor{Number: f.number, End: f.size}
+		}
+		return nil
 	case named:
 		before := &after.header.Before
 		seg.end, seg.oldest, seg.newest, seg.gaps = before.End, before.First, before.Last, before.Gaps
@@ -259,21 +268,10 @@ func (r *recovery) take(f, after *file) error {
 			})
 			seg.end = max(f.size, dataStart)
 		}
-	case !f.known:
-		r.damage(store.Damage{
-			Segment: f.number, Offset: dataStart, Length: f.size - dataStart,
-			Reason: "nothing can be read without the header",
-		})
 	default:
 		if err := r.scan(f, seg, last); err != nil {
 			return err
 		}
-	}
-	if !f.known {
-		if last {
-			r.w.before = predecessor{Number: f.number, End: f.size}
-		}
-		return nil
 	}
 	r.j.segments = append(r.j.segments, seg)
 	return nil
