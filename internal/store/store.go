@@ -11,6 +11,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/grapnel/grapnel/event"
 )
 
 // Store is one opened store.
@@ -60,8 +62,11 @@ const LazyLinger = 10 * time.Millisecond
 // Batch is committed in one frame. In one batch an outcome may stand beside the
 // event it causes.
 type Batch struct {
-	Events     []*Event    // each with the deliveries it causes in Deliveries
-	Dispatches []*Dispatch // deliveries of events that are stored already
+	Events []*Event // each with the deliveries it causes in Deliveries
+	// Dispatches are deliveries of events that are stored already (NotFound if
+	// not). A delivery that exists is left out of them, so that a replay can
+	// go on where a crash has left it.
+	Dispatches []*Dispatch
 	Outcomes   []*Outcome
 	Lazy       bool // may wait for LazyLinger; only for outcomes
 	// Claimed says that the appender takes the new deliveries in hand itself:
@@ -108,7 +113,9 @@ type Record struct {
 
 // Queue hands out due deliveries. A delivery that is handed out is leased to
 // the caller until an outcome for it is committed or it is released; leases do
-// not outlive the process, what was leased is due again after a restart.
+// not outlive the process, what was leased is due again after a restart. An
+// outcome that a person decided (By is set) does not end a lease unless it is
+// final: whoever holds it goes on and reports for itself.
 type Queue interface {
 	// Claim leases due deliveries and returns them with their events, and the
 	// time at which the next one falls due for a destination that was asked
@@ -147,6 +154,7 @@ type Claimed struct {
 	Delivery Delivery
 	Event    *Event
 	Attempts int       // attempts recorded so far that count against the policy
+	Made     int       // attempts recorded so far over the delivery's life
 	DueAt    time.Time // when it fell due
 	Last     *Outcome  // the last outcome, if any
 	Held     bool      // it was held and its deadline has passed
@@ -155,8 +163,10 @@ type Claimed struct {
 // HeldGroup counts the held deliveries of one aim.
 type HeldGroup struct {
 	Rule, Target, Destination string
-	Reason                    string // target_removed, destination_removed, destination_disabled
-	Count                     int64
+	// Reason is the Hold of the deliveries or the Class of the outcomes that
+	// held them: target_removed, destination_removed, destination_disabled.
+	Reason string
+	Count  int64
 }
 
 // State is small durable records that outlive every segment: disabled flags,
@@ -192,6 +202,18 @@ type Dropped struct {
 	Bytes    int64
 	Expired  int64    // deliveries that were still pending
 	Before   Position // everything below is gone
+	// Deliveries are the first MaxExpired of those that expired.
+	Deliveries []ExpiredDelivery
+}
+
+// MaxExpired is how many expired deliveries Retain names.
+const MaxExpired = 1000
+
+// ExpiredDelivery is a delivery whose retention ended while it was not final.
+type ExpiredDelivery struct {
+	ID                        DeliveryID
+	EventID                   event.ID
+	Rule, Target, Destination string
 }
 
 // Stats are figures of the store for metrics and health.
@@ -200,12 +222,13 @@ type Stats struct {
 	JournalBytes  int64
 	IndexBytes    int64
 	IndexLag      int64 // bytes that are synced but not yet in the index
-	Pending       int64 // deliveries that are not final
+	Pending       int64 // deliveries that are not final, held ones included
 	Held          int64
-	OldestPending time.Time // zero if nothing is pending
+	OldestPending time.Time // when the oldest event with such a delivery was received; zero if there is none
 	Quarantined   []Damage
 	Unavailable   string // why records cannot be taken now; empty when they can
 	FreeBytes     int64  // of the file system, -1 if unknown
+	Rebuilt       int64  // views that had to be made anew since the start
 }
 
 // Damage names bytes of the journal that could not be read and were skipped.
