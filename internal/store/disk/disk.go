@@ -31,7 +31,8 @@ type FS interface {
 	// List returns the names of the files in a directory, sorted. Folders are
 	// left out.
 	List(dir string) ([]string, error)
-	// MkdirAll makes a directory, with mode 0700, and those above it.
+	// MkdirAll makes a directory, with mode 0700, and those above it, and makes
+	// their names durable.
 	MkdirAll(dir string) error
 	// SyncDir makes the entries of a directory durable.
 	SyncDir(dir string) error

@@ -56,6 +56,13 @@ func create(t *testing.T, fsys disk.FS, name, text string) disk.File {
 	return f
 }
 
+func closing(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func content(t *testing.T, f disk.File) string {
 	t.Helper()
 	size, err := f.Size()
@@ -72,6 +79,7 @@ func content(t *testing.T, f disk.File) string {
 func TestFilesAreCreatedWrittenAndRead(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, fsys disk.FS, dir string) {
+		t.Helper()
 		name := path.Join(dir, "a")
 		if _, err := fsys.Open(name, false); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("opening what is not there: %v", err)
@@ -103,7 +111,7 @@ func TestFilesAreCreatedWrittenAndRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Close()
+		defer closing(t, r)
 		if _, err := r.WriteAt([]byte("x"), 0); err == nil {
 			t.Error("writing through a descriptor for reading succeeds")
 		}
@@ -119,6 +127,7 @@ func TestFilesAreCreatedWrittenAndRead(t *testing.T) {
 func TestNamesAreChanged(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, fsys disk.FS, dir string) {
+		t.Helper()
 		a, b := path.Join(dir, "a"), path.Join(dir, "b")
 		f := create(t, fsys, a, "one")
 		create(t, fsys, b, "two")
@@ -155,6 +164,7 @@ func TestNamesAreChanged(t *testing.T) {
 func TestALockIsHeldOnce(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, fsys disk.FS, dir string) {
+		t.Helper()
 		name := path.Join(dir, "LOCK")
 		l, err := fsys.Lock(name)
 		if err != nil {
@@ -181,6 +191,7 @@ func TestALockIsHeldOnce(t *testing.T) {
 func TestADataDirectoryIsClaimed(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, fsys disk.FS, dir string) {
+		t.Helper()
 		dir = path.Join(dir, "new", "data")
 		claim, err := disk.Claim(fsys, dir, 2)
 		if err != nil {
@@ -226,7 +237,7 @@ func TestTheHolderOfALockIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer claim.Close()
+	defer closing(t, claim)
 	_, err = disk.Claim(disk.OS(), dir, 1)
 	if err == nil || !strings.Contains(err.Error(), "in use by process "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("err = %v", err)
@@ -270,7 +281,7 @@ func TestAllocateTakesSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer closing(t, f)
 	const size = 4 << 20
 	if err := f.Allocate(size); err != nil {
 		t.Fatal(err)

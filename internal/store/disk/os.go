@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -48,7 +49,25 @@ func (osFS) Remove(name string) error { return os.Remove(name) }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 
-func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, dirMode) }
+// MkdirAll syncs the directory above each one that it makes.
+func (o osFS) MkdirAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if parent != dir {
+		if err := o.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return o.SyncDir(parent)
+}
 
 func (osFS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted
@@ -92,19 +111,24 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		return nil, err
 	}
 	if err := flock(f); err != nil {
-		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("locking %s: %w", name, err)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = &LockedError{Name: name, PID: holderOf(f)}
 		}
-		text, _ := io.ReadAll(io.LimitReader(f, 32)) // the number is only for the message
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-		return nil, &LockedError{Name: name, PID: pid}
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 	}
 	text := []byte(strconv.Itoa(os.Getpid()) + "\n")
 	if err := errors.Join(f.Truncate(0), second(f.WriteAt(text, 0))); err != nil {
 		return nil, errors.Join(fmt.Errorf("writing %s: %w", name, err), f.Close())
 	}
 	return f, nil
+}
+
+// holderOf reads the number that the holder of a lock wrote; it is only for the
+// message.
+func holderOf(f *os.File) int {
+	text, _ := io.ReadAll(io.LimitReader(f, 32))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
 }
 
 func second(_ int, err error) error { return err }

@@ -3,16 +3,15 @@ package journal_test
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/grapnel/grapnel/event"
 	"github.com/grapnel/grapnel/internal/store"
+	"github.com/grapnel/grapnel/internal/store/disk"
 	"github.com/grapnel/grapnel/internal/store/journal"
 )
 
@@ -23,11 +22,11 @@ var parallel = []int{1, 16, 64, 256}
 func BenchmarkRaw(b *testing.B) {
 	for _, p := range parallel {
 		b.Run(fmt.Sprintf("p=%d", p), func(b *testing.B) {
-			f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
+			f, err := disk.OS().Create(filepath.Join(b.TempDir(), "raw"))
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer f.Close()
+			defer closing(b, f)
 			raw := &rawLog{f: f, wake: make(chan struct{}, 1), stop: make(chan struct{})}
 			go raw.run(b)
 			defer close(raw.stop)
@@ -38,7 +37,7 @@ func BenchmarkRaw(b *testing.B) {
 }
 
 type rawLog struct {
-	f          *os.File
+	f          disk.File
 	wake, stop chan struct{}
 	mu         sync.Mutex
 	list       []rawEntry
@@ -62,6 +61,7 @@ func (r *rawLog) append(body []byte) error {
 }
 
 func (r *rawLog) run(b *testing.B) {
+	b.Helper()
 	var buf []byte
 	var at int64
 	for {
@@ -83,7 +83,7 @@ func (r *rawLog) run(b *testing.B) {
 		}
 		_, err := r.f.WriteAt(buf, at)
 		if err == nil {
-			err = syscall.Fdatasync(int(r.f.Fd()))
+			err = r.f.Sync()
 		}
 		if err != nil {
 			b.Error(err)
@@ -106,7 +106,7 @@ func BenchmarkAppend(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer j.Close()
+			defer closing(b, j)
 			body := bytes.Repeat([]byte("x"), 1024)
 			load(b, p, func() error {
 				return j.Append(b.Context(), &store.Batch{Events: []*store.Event{webhook(body)}})
@@ -150,8 +150,10 @@ func webhook(body []byte) *store.Event {
 		Raw: &store.Raw{
 			Method: "POST", Path: "/in/github", Proto: "HTTP/1.1", Host: "hooks.example.com", RemoteAddr: "192.0.2.1:4711",
 			Header: []store.Field{
-				{Name: "Content-Type", Value: "application/json"}, {Name: "User-Agent", Value: "GitHub-Hookshot/a1b2c3d"},
-				{Name: "X-Github-Event", Value: "pull_request"}, {Name: "X-Hub-Signature-256", Value: "***"},
+				{Name: "Content-Type", Value: "application/json"},
+				{Name: "User-Agent", Value: "GitHub-Hookshot/a1b2c3d"},
+				{Name: "X-Github-Event", Value: "pull_request"},
+				{Name: "X-Hub-Signature-256", Value: "***"},
 			},
 			Body: body, Masked: []string{"X-Hub-Signature-256"},
 		},
@@ -180,6 +182,87 @@ func BenchmarkDecodeEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := journal.DecodeEvent(1, head, e.Raw.Body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// filled is a journal with 64 MiB of events in one segment.
+func filled(b *testing.B) (j *journal.Journal, cfg journal.Config, at []store.Position) {
+	b.Helper()
+	cfg = journal.Config{Dir: b.TempDir(), Reserve: -1}
+	j = open(b, cfg)
+	body := bytes.Repeat([]byte("x"), 1024)
+	for range 128 {
+		var waiting sync.WaitGroup
+		for range 360 {
+			e := webhook(body)
+			waiting.Add(1)
+			j.Submit(&store.Batch{Events: []*store.Event{e}}, func(err error) {
+				defer waiting.Done()
+				if err != nil {
+					b.Error(err)
+				}
+				at = append(at, e.At)
+			})
+		}
+		waiting.Wait()
+	}
+	return j, cfg, at
+}
+
+func BenchmarkScan(b *testing.B) {
+	j, _, at := filled(b)
+	b.SetBytes(j.Stats().Bytes)
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		_, err := j.Scan(b.Context(), 0, func(store.Record) error {
+			n++
+			return nil
+		})
+		if err != nil || n != len(at) {
+			b.Fatalf("%d of %d, %v", n, len(at), err)
+		}
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	j, _, at := filled(b)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % len(at)
+		if _, err := j.Read(at[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadHead(b *testing.B) {
+	j, _, at := filled(b)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % len(at)
+		if _, _, err := j.ReadHead(at[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	j, cfg, _ := filled(b)
+	b.SetBytes(j.Stats().Bytes)
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		j, _, err := journal.Open(b.Context(), cfg)
+		if err == nil {
+			err = j.Close()
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

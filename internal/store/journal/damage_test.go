@@ -87,7 +87,7 @@ func (w *written) cut(t *testing.T, segment int, size int64) {
 func (w *written) expectLeft(t *testing.T, lost string, quarantined, torn int) {
 	t.Helper()
 	var want []string
-	for _, id := range strings.Split("a1 a2 a3 b1 b2 b3 c1 c2 c3", " ") {
+	for id := range strings.SplitSeq("a1 a2 a3 b1 b2 b3 c1 c2 c3", " ") {
 		if !strings.Contains(lost, id) {
 			want = append(want, id)
 		}
@@ -109,7 +109,7 @@ func (w *written) expectLeft(t *testing.T, lost string, quarantined, torn int) {
 		if q := j.Stats().Quarantined; len(q) != quarantined {
 			t.Errorf("round %d: quarantined: %+v, want %d", round, q, quarantined)
 		}
-		for _, id := range strings.Fields(lost) {
+		for id := range strings.FieldsSeq(lost) {
 			// A record may be whole although its frame is not.
 			rec, err := j.Read(w.events[id].At)
 			if err == nil && !same(rec.Event, w.events[id]) ||

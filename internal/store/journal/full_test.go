@@ -116,6 +116,7 @@ func TestDroppingASegmentEndsAFullDisk(t *testing.T) {
 		if err := j.Drop(j.Segments()[0].Number); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if err := j.Append(t.Context(), batchOf(named("b", 3000))); err != nil {
 			t.Errorf("after a segment was dropped: %v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"path"
@@ -48,6 +49,13 @@ func open(tb testing.TB, cfg journal.Config) *journal.Journal {
 	}
 	tb.Cleanup(func() { _ = j.Close() }) // tests that care close it themselves
 	return j
+}
+
+func closing(tb testing.TB, c io.Closer) {
+	tb.Helper()
+	if err := c.Close(); err != nil {
+		tb.Error(err)
+	}
 }
 
 func segmentFile(number int) string {
@@ -303,4 +311,4 @@ func (l *ledger) run(j *journal.Journal, random *rand.Rand, prefix string, count
 	return errs
 }
 
-func seeded(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 1)) } //nolint:gosec // repeatable on purpose
+func seeded(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 1)) }

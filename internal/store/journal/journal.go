@@ -46,8 +46,8 @@ type Config struct {
 	Log *slog.Logger
 	// Committed is called from the writer after each sync, in the order of the
 	// journal, before anyone is told that the batch is done. Positions and
-	// delivery ids are filled in and readable. It must be quick; it may keep
-	// the commits. The batches belong to whoever submitted them once their done
+	// delivery ids are filled in and readable. It must be quick and must not
+	// wait for the journal; it may keep the commits. The batches belong to whoever submitted them once their done
 	// function has been called.
 	Committed func([]*Commit)
 }
@@ -165,6 +165,7 @@ type Journal struct {
 	queue   *queue
 	entries sync.Pool
 	calls   chan func(*writer) // run by the writer between commits
+	nudge   chan struct{}      // size 1: the writer shall probe now
 	stopped chan struct{}      // closed when the writer has ended
 	close   func() error       // once
 	horizon atomic.Uint64
@@ -291,13 +292,11 @@ func (j *Journal) Drop(number uint32) error {
 	if err != nil {
 		return fmt.Errorf("dropping segment %d: %w", number, err)
 	}
-	// There may be space again.
-	return j.call(context.Background(), func(w *writer) error {
-		if w.full || w.cause != nil {
-			w.probe()
-		}
-		return nil
-	})
+	select {
+	case j.nudge <- struct{}{}: // there may be space again
+	default: // it looks already
+	}
+	return nil
 }
 
 // Roll seals the segment that is being written and begins the next one; it does
@@ -399,6 +398,7 @@ func (j *Journal) quarantine(d store.Damage) {
 	j.mu.Unlock()
 	if !known {
 		j.log.Error("a part of the journal cannot be read and is skipped",
-			"segment", d.Segment, "offset", d.Offset, "length", d.Length, "reason", d.Reason)
+			slog.Any("segment", d.Segment), slog.Int64("offset", d.Offset), slog.Int64("length", d.Length),
+			slog.String("reason", d.Reason))
 	}
 }

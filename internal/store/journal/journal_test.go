@@ -76,7 +76,7 @@ func TestWhatIsAppendedHasPlacesAndIsReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
+	defer closing(t, again)
 	if len(found.Torn)+len(found.Damaged) > 0 || found.Horizon < horizon {
 		t.Errorf("after a clean end: %+v", found)
 	}
@@ -354,7 +354,7 @@ func TestTheOldestSegmentIsDroppedUnderAScan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
+	defer closing(t, again)
 	if got := ids(t, again, 0); !slices.Equal(got, left) || len(found.Damaged) > 0 {
 		t.Errorf("after the drops: %v, want %v; %+v", got, left, found)
 	}

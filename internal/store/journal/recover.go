@@ -35,6 +35,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, Recovery, error) {
 		cfg: cfg, fs: cfg.Disk, log: cfg.Log, claim: claim,
 		queue:   &queue{limit: cfg.QueueBytes, wake: make(chan struct{}, 1)},
 		calls:   make(chan func(*writer)),
+		nudge:   make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 	}
 	j.files = &files{fs: j.fs, name: j.segmentName, open: map[uint32]*handle{}}

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"time"
 
@@ -74,6 +75,8 @@ func (w *writer) run() {
 			call(w)
 		case <-linger.C:
 			lingering, lazy = false, true
+		case <-w.j.nudge:
+			w.probe()
 		case <-probe.C:
 			probing = false
 			w.probe()
@@ -174,7 +177,7 @@ func (w *writer) store(group []*entry) error {
 			return err
 		}
 		first = err
-		w.j.log.Error("writing the journal failed, trying a fresh segment", "error", err)
+		w.j.log.Error("writing the journal failed, trying a fresh segment", slog.Any("error", err))
 	}
 }
 
@@ -207,7 +210,7 @@ func (w *writer) roll() error {
 		if w.seg == nil || w.end > maxOffset/2 {
 			return err
 		}
-		w.j.log.Warn("beginning a segment failed, the last one goes on", "error", err)
+		w.j.log.Warn("beginning a segment failed, the last one goes on", slog.Any("error", err))
 		return nil
 	}
 	w.endSegment()
@@ -283,7 +286,7 @@ func (w *writer) append(buf []byte, next uint64) error {
 func (w *writer) unavailable(cause error) {
 	w.cause = cause
 	w.j.setState(w.cause, w.full)
-	w.j.log.Error("the journal takes no records until its disk works again", "error", cause)
+	w.j.log.Error("the journal takes no records until its disk works again", slog.Any("error", cause))
 }
 
 func (w *writer) setFull(full bool) {
@@ -294,10 +297,10 @@ func (w *writer) setFull(full bool) {
 	w.j.setState(w.cause, w.full)
 	if full {
 		w.j.log.Error("the disk is full: events are refused, deliveries go on from the reserve",
-			"reserve_bytes", w.reserve.size)
+			slog.Int64("reserve_bytes", w.reserve.size))
 		return
 	}
-	w.j.log.Info("the disk has space again: events are taken", "reserve_bytes", w.reserve.size)
+	w.j.log.Info("the disk has space again: events are taken", slog.Int64("reserve_bytes", w.reserve.size))
 }
 
 // probe tries whether the disk works again.
@@ -320,7 +323,7 @@ func (w *writer) probe() {
 	}
 	w.cause = nil
 	w.j.setState(nil, w.full)
-	w.j.log.Info("the journal takes records again", "segment", w.seg.id.number)
+	w.j.log.Info("the journal takes records again", slog.Any("segment", w.seg.id.number))
 }
 
 // spacious reports whether the reserve can be filled with something left over,

@@ -11,7 +11,7 @@ import (
 	"github.com/grapnel/grapnel/internal/store/disk/disktest"
 )
 
-func seeded(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 2)) } //nolint:gosec // repeatable on purpose
+func seeded(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 2)) }
 
 func create(t *testing.T, fsys disk.FS, name string) disk.File {
 	t.Helper()
@@ -25,9 +25,9 @@ func create(t *testing.T, fsys disk.FS, name string) disk.File {
 	return f
 }
 
-func write(t *testing.T, f disk.File, b []byte, offset int64) {
+func write(t *testing.T, f disk.File, b []byte) {
 	t.Helper()
-	if _, err := f.WriteAt(b, offset); err != nil {
+	if _, err := f.WriteAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -39,11 +39,11 @@ func sync(t *testing.T, f disk.File) {
 	}
 }
 
-// outcomes counts what many crashes leave of a file.
-func outcomes(m *disktest.Mem, name string) map[string]int {
+// outcomes counts what many crashes leave of the file /d/a.
+func outcomes(m *disktest.Mem) map[string]int {
 	seen := map[string]int{}
 	for seed := range 300 {
-		b := m.Crash(seeded(seed)).Bytes(name)
+		b := m.Crash(seeded(seed)).Bytes("/d/a")
 		if b == nil {
 			seen["gone"]++
 			continue
@@ -57,21 +57,21 @@ func TestACrashKeepsWhatWasSynced(t *testing.T) {
 	t.Parallel()
 	m := disktest.NewMem()
 	f := create(t, m, "/d/a")
-	write(t, f, []byte("synced"), 0)
+	write(t, f, []byte("synced"))
 	sync(t, f)
-	if seen := outcomes(m, "/d/a"); seen["gone"] == 0 || seen["synced"] == 0 || len(seen) != 2 {
+	if seen := outcomes(m); seen["gone"] == 0 || seen["synced"] == 0 || len(seen) != 2 {
 		t.Errorf("before the directory is synced: %v", seen)
 	}
 	if err := m.SyncDir("/d"); err != nil {
 		t.Fatal(err)
 	}
-	if seen := outcomes(m, "/d/a"); seen["synced"] != 300 {
+	if seen := outcomes(m); seen["synced"] != 300 {
 		t.Errorf("after it: %v", seen)
 	}
 	if err := m.Remove("/d/a"); err != nil {
 		t.Fatal(err)
 	}
-	if seen := outcomes(m, "/d/a"); seen["gone"] == 0 || seen["synced"] == 0 {
+	if seen := outcomes(m); seen["gone"] == 0 || seen["synced"] == 0 {
 		t.Errorf("after the removal: %v", seen)
 	}
 }
@@ -83,9 +83,9 @@ func TestACrashKeepsAnyPartOfTheRest(t *testing.T) {
 	if err := m.SyncDir("/d"); err != nil {
 		t.Fatal(err)
 	}
-	write(t, f, bytes.Repeat([]byte("x"), 3*4096), 0)
+	write(t, f, bytes.Repeat([]byte("x"), 3*4096))
 	var whole, nothing, torn, hole bool
-	for content := range outcomes(m, "/d/a") {
+	for content := range outcomes(m) {
 		n := bytes.Count([]byte(content), []byte("x"))
 		switch {
 		case n == 3*4096:
@@ -115,7 +115,7 @@ func TestASyncAfterAFailedOneProvesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		faults.Set(disktest.Rule{Op: disktest.Sync, Err: syscall.EIO})
-		write(t, f, bytes.Repeat([]byte("y"), int(offset)+1), 0)
+		write(t, f, bytes.Repeat([]byte("y"), int(offset)+1))
 		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("Sync = %v", err)
 		}
@@ -126,7 +126,7 @@ func TestASyncAfterAFailedOneProvesNothing(t *testing.T) {
 		} else {
 			lost = true
 		}
-		write(t, f, bytes.Repeat([]byte("y"), int(offset)+1), 0)
+		write(t, f, bytes.Repeat([]byte("y"), int(offset)+1))
 		sync(t, f)
 		if n := bytes.Count(m.Crash(seeded(1)).Bytes(name), []byte("y")); n != int(offset)+1 {
 			t.Errorf("written again and synced, %d of %d bytes are there", n, offset+1)
@@ -141,15 +141,15 @@ func TestACloneHasEverythingStillPending(t *testing.T) {
 	t.Parallel()
 	m := disktest.NewMem()
 	f := create(t, m, "/d/a")
-	write(t, f, []byte("pending"), 0)
+	write(t, f, []byte("pending"))
 	c := m.Clone()
 	if got := string(c.Bytes("/d/a")); got != "pending" {
 		t.Errorf("the clone has %q", got)
 	}
-	if seen := outcomes(c, "/d/a"); len(seen) < 2 {
+	if seen := outcomes(c); len(seen) < 2 {
 		t.Errorf("in the clone everything is durable: %v", seen)
 	}
-	write(t, f, []byte("changed"), 0)
+	write(t, f, []byte("changed"))
 	if got := string(c.Bytes("/d/a")); got != "pending" {
 		t.Errorf("the clone follows the original: %q", got)
 	}
@@ -191,7 +191,7 @@ func TestRulesHitTheNthCall(t *testing.T) {
 	faults := disktest.NewFaults(m, disktest.Rule{Op: disktest.Write, Glob: "b*", Nth: 2, Times: 2, Err: boom, Short: 3})
 	a, b := create(t, faults, "/d/a"), create(t, faults, "/d/b")
 	for i, want := range []error{nil, boom, boom, nil} {
-		write(t, a, []byte("12345"), 0)
+		write(t, a, []byte("12345"))
 		n, err := b.WriteAt([]byte("12345"), int64(10*i))
 		if !errors.Is(err, want) || want != nil && n != 3 {
 			t.Errorf("write %d = %d, %v, want %v", i+1, n, err, want)
