@@ -28,7 +28,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(config.Example))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if strings.Contains(string(text), hidden) {
-			t.Skip("the secret stands in the file")
+			return // the secret stands in the file, which may be shown
 		}
 		start := time.Now()
 		c, problems := load("fuzz.yaml", text)

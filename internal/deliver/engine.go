@@ -57,7 +57,7 @@ type Config struct {
 	Meter func(destination string) Meter
 	// Panicked counts a recovered panic; nil: only the log tells.
 	Panicked func()
-	Log      *slog.Logger // nil: slog.Default
+	Log      *slog.Logger // nil: none
 
 	// Memory is how many bytes of events may wait in memory, shared evenly
 	// between the destinations. Default 64 MiB.
@@ -131,7 +131,7 @@ const (
 // sets it going.
 func New(config Config) *Engine {
 	if config.Log == nil {
-		config.Log = slog.Default()
+		config.Log = slog.New(slog.DiscardHandler)
 	}
 	if config.Memory <= 0 {
 		config.Memory = 64 << 20
