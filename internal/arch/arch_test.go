@@ -58,7 +58,8 @@ var may = map[string][]string{
 	"internal/api/apitest": with(words, "event", "internal/store", "internal/api"),
 	"internal/client":      with(words, "internal/api"),
 	"internal/daemon":      nil, // wires everything: may import anything but cli
-	"internal/bench":       with(words, "internal/client", "internal/daemon", "internal/api", "signature"),
+	"internal/bench": with(words, "event", "pattern", "signature", "internal/store", "internal/store/disk",
+		"internal/store/embedded", "internal/client", "internal/daemon", "internal/api"),
 	"internal/cli": with(words, "event", "pattern", "transform", "signature", "internal/spec", "internal/config",
 		"internal/api", "internal/client", "internal/daemon", "internal/bench", "internal/store", "internal/destination/all"),
 	"internal/e2e": {},
@@ -109,6 +110,7 @@ func list(t *testing.T) []goPackage {
 
 func TestImportDirection(t *testing.T) {
 	t.Parallel()
+	deps := dependencies(t)
 	for _, p := range list(t) {
 		allowed, ok := may[p.ImportPath]
 		if !ok {
@@ -121,7 +123,7 @@ func TestImportDirection(t *testing.T) {
 			dep, ours := strings.CutPrefix(imp, module)
 			switch {
 			case !ours:
-				if why := banned(p.ImportPath, imp); why != "" {
+				if why := deps.refuse(p.ImportPath, imp); why != "" {
 					t.Errorf("%s imports %s: %s", p.ImportPath, imp, why)
 				}
 			case p.ImportPath == "internal/daemon" && dep != "internal/cli":
@@ -130,31 +132,4 @@ func TestImportDirection(t *testing.T) {
 			}
 		}
 	}
-}
-
-// thirdParty says where a dependency, by its path's prefix, may be imported.
-var thirdParty = map[string][]string{
-	"modernc.org/sqlite":             {"internal/store/"},
-	"go.yaml.in/yaml/":               {"internal/config"},
-	"github.com/prometheus/":         {"internal/obs"},
-	"github.com/danielgtaylor/huma/": {"internal/api"},
-	"github.com/spf13/cobra":         {"internal/cli"},
-	"github.com/aws/":                {"internal/destination/lambda"},
-	"golang.org/x/":                  {"internal/"},
-	"database/sql":                   {"internal/store/"},
-}
-
-func banned(pkg, imp string) string {
-	for prefix, places := range thirdParty {
-		if strings.HasPrefix(imp, prefix) {
-			if !slices.ContainsFunc(places, func(p string) bool { return strings.HasPrefix(pkg, p) }) {
-				return "allowed only under " + strings.Join(places, ", ")
-			}
-			return ""
-		}
-	}
-	if first, _, _ := strings.Cut(imp, "/"); strings.Contains(first, ".") {
-		return "not on the list of dependencies (docs/decisions)"
-	}
-	return ""
 }
