@@ -164,6 +164,7 @@ type Journal struct {
 	files   *files
 	queue   *queue
 	entries sync.Pool
+	scratch sync.Pool
 	calls   chan func(*writer) // run by the writer between commits
 	nudge   chan struct{}      // size 1: the writer shall probe now
 	stopped chan struct{}      // closed when the writer has ended

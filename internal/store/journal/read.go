@@ -63,7 +63,12 @@ func (j *Journal) read(at store.Position, withTail bool) (store.Record, int64, e
 		return store.Record{}, 0, fmt.Errorf("opening segment %d: %w", number, err)
 	}
 	defer j.files.release(h)
-	r, err := readRecord(h, &v, offset, withTail)
+	scratch, _ := j.scratch.Get().(*[firstRead]byte)
+	if scratch == nil {
+		scratch = new([firstRead]byte)
+	}
+	defer j.scratch.Put(scratch) // decoding copies the head
+	r, err := readRecord(h, &v, offset, withTail, scratch[:])
 	if errors.Is(err, errNoRecord) {
 		if !j.holds(&v, h, offset) {
 			return store.Record{}, 0, errNotFound(at)
@@ -82,9 +87,10 @@ var errNoRecord = errors.New("no record starts here")
 const firstRead = 2 << 10
 
 // readRecord reads the record at the offset and checks it. Returns errNoRecord if
-// its head is not right. The tail is memory of its own.
-func readRecord(f io.ReaderAt, v *view, offset int64, withTail bool) (record, error) {
-	b := make([]byte, min(firstRead, v.end-offset))
+// its head is not right. The head may lie in b, which has firstRead bytes; the
+// tail is memory of its own.
+func readRecord(f io.ReaderAt, v *view, offset int64, withTail bool, b []byte) (record, error) {
+	b = b[:min(firstRead, v.end-offset)]
 	if err := readFull(f, b, offset); err != nil {
 		return record{}, err
 	}
@@ -93,7 +99,7 @@ func readRecord(f io.ReaderAt, v *view, offset int64, withTail bool) (record, er
 		return record{}, errNoRecord
 	}
 	if more := recordSize + head - int64(len(b)); more > 0 {
-		b = append(b, make([]byte, more)...)
+		b = slices.Concat(b, make([]byte, more))
 		if err := readFull(f, b[firstRead:], offset+firstRead); err != nil {
 			return record{}, err
 		}
