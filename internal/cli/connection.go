@@ -71,17 +71,17 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	if address == "" || token.Empty() {
-		cfg, err := a.located()
+		where, err := a.located()
 		if err != nil {
 			return nil, err
 		}
 		if address == "" {
-			if address, err = adminURL(cfg); err != nil {
+			if address, err = adminURL(&where); err != nil {
 				return nil, err
 			}
 		}
-		if token.Empty() && cfg.Admin.Auth != config.AuthNone {
-			if token, err = tokenIn(filepath.Join(cfg.Data, daemon.TokenFile), false); err != nil {
+		if token.Empty() && where.Admin.Auth != config.AuthNone {
+			if token, err = tokenIn(filepath.Join(where.Data, daemon.TokenFile), false); err != nil {
 				return nil, err
 			}
 		}
@@ -128,36 +128,30 @@ func cause(err error) error {
 	return err
 }
 
-// located loads the configuration only to find the server. Whoever asks often
-// lacks the environment of the server: a variable that is not set gets a value
-// that passes for a secret.
-func (a *app) located() (*config.Config, error) {
-	const standIn = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+// located reads where the server of the configuration file is. The file may be
+// broken otherwise, and its secrets may be unknown here.
+func (a *app) located() (config.Location, error) {
 	path := a.configPath()
-	cfg, _, err := daemon.LoadConfig(path, func(name string) (string, bool) {
-		if value, ok := a.env.LookupEnv(name); ok {
-			return value, true
-		}
-		return standIn, true
-	})
-	if err == nil {
-		return cfg, nil
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return config.Location{}, usage("run this where the configuration is, or give -c, or --admin and --token-file",
+			"the configuration %s cannot be read: %v", path, cause(err))
 	}
-	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
-		return nil, fault.New(fault.Invalid, "config_invalid", "%s has problems, so that the server cannot be found by it", path).
-			WithHint("see them with: grapnel check -c %s; or give --admin and --token-file", path)
+	where, problems := config.Locate(path, text, config.Options{Env: a.env.LookupEnv, ReadFile: os.ReadFile})
+	if len(problems) > 0 {
+		return where, fault.New(fault.Invalid, "config_invalid", "%s", problems[0].String()).
+			WithHint("correct it, or give --admin and --token-file")
 	}
-	return nil, usage("run this where the configuration is, or give -c, or --admin and --token-file",
-		"the configuration %s cannot be read", path)
+	return where, nil
 }
 
-// adminURL returns where the server of a configuration is asked.
-func adminURL(cfg *config.Config) (string, error) {
-	address := cfg.Admin.Listen
+// adminURL returns where the admin port is asked.
+func adminURL(where *config.Location) (string, error) {
+	address := where.Admin.Listen
 	if strings.HasSuffix(address, ":0") {
-		text, err := os.ReadFile(filepath.Join(cfg.Data, addressFile))
+		text, err := os.ReadFile(filepath.Join(where.Data, addressFile))
 		if err != nil {
-			return "", fault.New(fault.Transient, codeUnreachable, "no server has left its address in %s", cfg.Data).
+			return "", fault.New(fault.Transient, codeUnreachable, "no server has left its address in %s", where.Data).
 				WithHint("is grapnel serve running? or give --admin")
 		}
 		address = strings.TrimSpace(string(text))
@@ -194,5 +188,14 @@ func asked(err error) error {
 		return f.WithHint("the token is in %s in the data directory of the server; give --token-file or $%s",
 			daemon.TokenFile, envToken)
 	}
+	if f.Kind == fault.Invalid {
+		return argumentError{err}
+	}
 	return err
 }
+
+// argumentError is what the server found wrong with an argument.
+type argumentError struct{ error }
+
+// Unwrap returns the server's error.
+func (e argumentError) Unwrap() error { return e.error }

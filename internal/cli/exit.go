@@ -90,6 +90,9 @@ func exitCode(ctx context.Context, err error) int {
 	if no, ok := errors.AsType[answerError](err); ok {
 		return no.code
 	}
+	if _, ok := errors.AsType[argumentError](err); ok {
+		return exitUsage
+	}
 	f, ok := errors.AsType[*fault.Error](err)
 	switch {
 	case !ok && ctx.Err() != nil:

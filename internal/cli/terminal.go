@@ -226,7 +226,12 @@ func byteText(n int64) string {
 // spanText writes a duration for people, to three digits.
 func spanText(d time.Duration) string {
 	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
-		if d >= unit {
+		switch {
+		case d >= 100*unit:
+			return d.Round(unit).String()
+		case d >= 10*unit:
+			return d.Round(unit / 10).String()
+		case d >= unit:
 			return d.Round(unit / 100).String()
 		}
 	}

@@ -125,14 +125,12 @@ func (c *Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.value) }
 // Fields describes the file.
 func (c *Config) Fields() []spec.Field {
 	fields := []spec.Field{
-		spec.String("listen", &c.Listen).Default(":8080").Check(addressCheck(&c.Listen)).
-			Doc("Address of the public port, which receives webhooks and nothing administrative."),
+		listenField(&c.Listen),
 		spec.URL("public_url", &c.PublicURL).Example("https://hooks.example.com").
 			Doc("What senders see of the public port. Providers that sign the address need it, and it " +
 				"makes the URLs to paste complete."),
-		spec.Object("admin", &c.Admin).Doc("The port for people and tools: API, metrics, health."),
-		spec.String("data", &c.Data).Default("./data").
-			Doc("Directory for events and state. It is made if it does not exist."),
+		adminField(&c.Admin),
+		dataField(&c.Data),
 		spec.Object("aws", &c.AWS).Doc("What envelopes and ARNs say."),
 		spec.Object("retention", &c.Retention).
 			Doc("How long history is kept. Whichever limit is reached first drops the oldest."),
@@ -149,6 +147,20 @@ func (c *Config) Fields() []spec.Field {
 			Doc("Which events go where."),
 	}
 	return append(fields, later()...)
+}
+
+func listenField(to *string) spec.Field {
+	return spec.String("listen", to).Default(":8080").Check(addressCheck(to)).
+		Doc("Address of the public port, which receives webhooks and nothing administrative.")
+}
+
+func adminField(to *Admin) spec.Field {
+	return spec.Object("admin", to).Doc("The port for people and tools: API, metrics, health.")
+}
+
+func dataField(to *string) spec.Field {
+	return spec.String("data", to).Default("./data").
+		Doc("Directory for events and state. It is made if it does not exist.")
 }
 
 // later are the keys that belong to later versions.
