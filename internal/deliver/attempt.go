@@ -30,15 +30,21 @@ type result struct {
 func (e *Engine) attempt(ctx context.Context, l *lane, w *worker) {
 	now := time.Now()
 	j := &w.job
-	if j.overdue(now) {
-		e.submit(e.deadlineRecord(w.snapshot, j, false, now))
-		return
-	}
 	plan, hold := w.snapshot.Resolve(j.delivery)
 	if hold == "" {
 		hold = w.hold
 	}
-	if hold != "" {
+	overdue := j.overdue(now)
+	switch {
+	case (overdue || hold != "") && l.isCanceled(w):
+		// What is decided here would be the last word after the person's.
+		e.config.Queue.Release(j.delivery.ID)
+		e.uncredit()
+		return
+	case overdue:
+		e.submit(e.deadlineRecord(w.snapshot, j, false, now))
+		return
+	case hold != "":
 		e.submit(e.heldRecord(w.snapshot, j, hold, now))
 		return
 	}

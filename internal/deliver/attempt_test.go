@@ -310,6 +310,21 @@ func TestThrottledAttemptsCountAgainstTheAgeOnly(t *testing.T) {
 	})
 }
 
+func TestThrottledAttemptsComeEverMoreSlowly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(fails(destination.Error{Class: destination.Throttled, Status: 429}))
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f, BreakAfter: -1}))
+		w.publish(to("crm"))
+		time.Sleep(12 * time.Hour)
+		// Twelve hours of delays with a mean of 8 minutes; of half a second it would be 86,400.
+		if n := len(f.calls()); n < 50 || n > 200 {
+			t.Errorf("%d attempts in 12 h", n)
+		}
+	})
+}
+
 func TestRetryAfterIsALowerBoundUpToTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -108,8 +108,8 @@ type Engine struct {
 	// Signals, each of size 1: several mean no more than one.
 	poke, retime, resubmit, restore, thaw, synced chan struct{}
 
-	// turn, of size 1, is held by whoever looks at deliveries in order to decide
-	// about them: a restore does not undo a cancel that came in between.
+	// turn, of size 1, is held by whoever looks at deliveries or flags in order
+	// to decide about them: a restore does not undo a cancel that came in between.
 	turn chan struct{}
 
 	base    context.Context //nolint:containedctx // the life of the engine: attempts begin in calls of others

@@ -154,6 +154,10 @@ func (e *Engine) Disable(ctx context.Context, name, reason, by string) error {
 	if e.snapshot.Load().Destinations[name] == nil {
 		return unknownDestination(name)
 	}
+	if err := e.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer e.endTurn()
 	f := &Flag{Reason: reason, By: by, Since: time.Now().UTC()}
 	if err := e.saveFlag(ctx, name, f); err != nil {
 		return err
@@ -171,6 +175,10 @@ func (e *Engine) Enable(ctx context.Context, name, by string) error {
 	if e.snapshot.Load().Destinations[name] == nil {
 		return unknownDestination(name)
 	}
+	if err := e.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer e.endTurn()
 	if err := e.saveFlag(ctx, name, nil); err != nil {
 		return err
 	}
@@ -196,8 +204,9 @@ func (e *Engine) flag(name string, f *Flag) bool {
 		e.flags[name] = f
 	}
 	l := e.laneLocked(name)
+	shift := l.setDisabled(f)
 	e.mu.Unlock()
-	e.show(l, l.setDisabled(f))
+	e.show(l, shift)
 	return changed
 }
 
@@ -219,10 +228,24 @@ func (e *Engine) disableGone(ctx context.Context, name string) {
 	if !e.flag(name, f) {
 		return
 	}
-	if err := e.saveFlag(ctx, name, f); err != nil {
+	e.tellDisabled(ctx, name, f)
+	err := e.takeTurn(ctx)
+	if err == nil {
+		defer e.endTurn()
+		if !e.isFlag(name, f) { // a person has decided since
+			return
+		}
+		err = e.saveFlag(ctx, name, f)
+	}
+	if err != nil {
 		e.log.ErrorContext(ctx, "the disabled flag could not be stored", slog.String("destination", name), slog.Any("error", err))
 	}
-	e.tellDisabled(ctx, name, f)
+}
+
+func (e *Engine) isFlag(name string, f *Flag) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.flags[name] == f
 }
 
 // tellDisabled publishes the notice.

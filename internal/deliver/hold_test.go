@@ -1,7 +1,9 @@
 package deliver_test
 
 import (
+	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,6 +205,87 @@ func TestGoneDisablesTheDestination(t *testing.T) {
 		if n := w.count(store.Delivered); n != 3 {
 			t.Errorf("%d delivered after it was enabled, want 3", n)
 		}
+	})
+}
+
+func TestOtherAnswersInBetweenMeanThatTheReceiverIsNotGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f, DisableAfterGone: 2}))
+		for _, class := range []destination.Class{destination.Gone, destination.BadRequest, destination.Gone, destination.Refused} {
+			f.set(fails(destination.Error{Class: class}))
+			w.publish(to("crm"))
+			synctest.Wait()
+		}
+		f.set(nil)
+		if got := w.engine.Health()["crm"].Condition; got != deliver.Closed {
+			t.Errorf("%s, want ok", got)
+		}
+		f.set(fails(destination.Error{Class: destination.Gone}))
+		w.publish(to("crm"))
+		synctest.Wait()
+		if got := w.engine.Health()["crm"].Condition; got != deliver.Disabled {
+			t.Errorf("%s, want disabled: no answer came between two answers 410", got)
+		}
+	})
+}
+
+// What the old address answers says nothing about the one that replaced it.
+func TestGoneFromAReplacedDestinationDisablesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old := &fake{}
+		var mu sync.Mutex
+		slow := time.Second
+		old.set(func(context.Context, *destination.Request) (*destination.Response, error) {
+			mu.Lock()
+			wait := slow
+			slow *= 3
+			mu.Unlock()
+			time.Sleep(wait)
+			return nil, &destination.Error{Class: destination.Gone, Status: 410}
+		})
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: old}))
+		w.publish(to("crm"))
+		w.publish(to("crm"))
+		synctest.Wait()
+		w.engine.Configure(snapshot(&deliver.Destination{Name: "crm", Handle: &fake{}}))
+		time.Sleep(2 * time.Second)
+		if n := old.closes(); n != 0 {
+			t.Errorf("closed with a request in flight")
+		}
+		time.Sleep(2 * time.Second)
+		if n := old.closes(); n != 1 {
+			t.Errorf("closed %d times, want once", n)
+		}
+		if got := w.engine.Health()["crm"].Condition; got != deliver.Closed || w.count(store.Dead) != 2 {
+			t.Errorf("%s with %d dead, want ok and 2", got, w.count(store.Dead))
+		}
+	})
+}
+
+func TestEnableGivesAFreshStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(fails(destination.Error{Class: destination.Refused, RetryAfter: 10 * time.Minute}))
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f, BreakAfter: 1}))
+		w.publish(to("crm"))
+		synctest.Wait()
+		if got := w.engine.Health()["crm"].Condition; got != deliver.Open {
+			t.Fatalf("%s, want open", got)
+		}
+		f.set(nil)
+		if err := w.engine.Disable(t.Context(), "crm", "repair", "cli"); err != nil {
+			t.Fatal(err)
+		}
+		id := w.publish(to("crm"))[0]
+		if err := w.engine.Enable(t.Context(), "crm", "cli"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.wantState(t, id, store.Delivered, "")
 	})
 }
 

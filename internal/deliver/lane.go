@@ -213,6 +213,12 @@ func (l *lane) next(w *worker) bool {
 	return more
 }
 
+func (l *lane) isCanceled(w *worker) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return w.canceled
+}
+
 // leave counts a user of the handle out and returns it if it must be closed.
 func (l *lane) leave(h *handle) *handle {
 	if h == nil {

@@ -76,12 +76,28 @@ func TestMemoryIsBoundedByBytes(t *testing.T) {
 		huge.Envelope.Detail = []byte(`{"x":"` + strings.Repeat("y", 3<<20) + `"}`)
 		w.publishEvent(huge, to("crm"))
 		synctest.Wait()
-		if h := w.engine.Health()["crm"]; h.WaitingBytes > 1<<20 || h.Waiting < 5 {
-			t.Errorf("%d deliveries with %d bytes in memory, want at most 1 MiB", h.Waiting, h.WaitingBytes)
+		if h := w.engine.Health()["crm"]; h.WaitingBytes > 3<<19 || h.Waiting < 5 {
+			t.Errorf("%d deliveries with %d bytes in memory, want at most 1 MiB and a half", h.Waiting, h.WaitingBytes)
 		}
 		time.Sleep(2 * time.Minute)
 		if n := w.count(store.Delivered); n != 41 {
 			t.Errorf("%d delivered, want all 41, the one larger than the share too", n)
+		}
+	})
+}
+
+func TestAnEventLargerThanTheShareGoesStraightThroughAnEmptyLane(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: &fake{}}), deliver.Config{Memory: 1 << 20})
+		huge := sample()
+		huge.Envelope.Detail = []byte(`{"x":"` + strings.Repeat("y", 3<<20) + `"}`)
+		id := w.publishEvent(huge, to("crm"))[0]
+		synctest.Wait()
+		w.wantState(t, id, store.Delivered, "")
+		if n := w.givenBack(); n != 0 {
+			t.Errorf("%d deliveries were given back", n)
 		}
 	})
 }
@@ -200,6 +216,33 @@ func TestBreakerOpensProbesAndRamps(t *testing.T) {
 		if n := w.count(store.Delivered); n != 110 {
 			t.Errorf("%d delivered, want all 110", n)
 		}
+	})
+}
+
+// Attempts that fail together open the breaker once: the delay before the probe
+// is the first one, not the sixteenth.
+func TestFailuresOfAttemptsThatBeganBeforeDoNotCountTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(func(context.Context, *destination.Request) (*destination.Response, error) {
+			time.Sleep(time.Second)
+			return nil, &destination.Error{Class: destination.Refused}
+		})
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f, BreakAfter: 1}))
+		for range 100 {
+			w.publish(to("crm"))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		h := w.engine.Health()["crm"]
+		if wait := time.Until(h.NextProbe); h.Condition != deliver.Open || h.Failures != 16 || wait > time.Second {
+			t.Errorf("%s after %d failures, next probe in %v", h.Condition, h.Failures, wait)
+		}
+		if h.Waiting != 0 || leases(w) != 0 {
+			t.Errorf("%d deliveries wait in memory, %d are leased, want none", h.Waiting, leases(w))
+		}
+		f.set(nil)
 	})
 }
 

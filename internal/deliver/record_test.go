@@ -16,9 +16,9 @@ import (
 func TestASuccessIsNotForgottenWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{}
+		f, other := &fake{}, &fake{}
 		f.set(takes(time.Second))
-		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f}, &deliver.Destination{Name: "other", Handle: &fake{}}))
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f}, &deliver.Destination{Name: "other", Handle: other}))
 		id := w.publish(to("crm"))[0]
 		w.set(func(w *world) {
 			w.refuse = func(*store.Batch) error { return fault.New(fault.Transient, "store_unavailable", "disk full") }
@@ -29,8 +29,8 @@ func TestASuccessIsNotForgottenWhileTheStoreIsDown(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.wantState(t, id, store.Pending, "")
 		w.wantState(t, waiting, store.Pending, "")
-		if n := len(f.calls()); n != 1 {
-			t.Errorf("%d requests, want 1", n)
+		if n, m := len(f.calls()), len(other.calls()); n != 1 || m != 0 {
+			t.Errorf("%d and %d requests, want 1 and 0", n, m)
 		}
 		w.set(func(w *world) { w.refuse = nil })
 		time.Sleep(6 * time.Second)
@@ -56,11 +56,39 @@ func TestAnOutcomeThatTheStoreRefusesForGoodIsGivenUp(t *testing.T) {
 				return nil
 			}
 		})
-		w.publish(to("crm"))
+		first := w.publish(to("crm"))[0]
 		synctest.Wait()
 		next := w.publish(to("crm"))[0]
 		synctest.Wait()
 		w.wantState(t, next, store.Delivered, "")
+		w.wantState(t, first, store.Delivered, "") // it was given back, so it was tried again
+	})
+}
+
+func TestWhatAnOutcomeCausesIsCommittedOnceWhenItIsSubmittedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, pager := &fake{}, &fake{}
+		f.set(fails(destination.Error{Class: destination.BadRequest, Status: 400}))
+		s := snapshot(&deliver.Destination{Name: "crm", Handle: f}, &deliver.Destination{Name: "pager", Handle: pager})
+		s.Targets[deliver.TargetKey{Rule: "alarm", Target: "pager"}] = &deliver.Target{}
+		w := begin(t, s)
+		w.set(func(w *world) {
+			w.match = func(*store.Event) []*store.Delivery {
+				d := to("pager")
+				d.Rule, d.Target = "alarm", "pager"
+				return []*store.Delivery{d}
+			}
+			w.refuse = func(*store.Batch) error { return errors.New("not now") }
+		})
+		id := w.publish(to("crm"))[0]
+		time.Sleep(time.Second)
+		w.set(func(w *world) { w.refuse = nil })
+		time.Sleep(10 * time.Second)
+		w.wantState(t, id, store.Dead, destination.BadRequest)
+		if made := w.made(); len(made) != 1 || len(made[0].Deliveries) != 1 || len(pager.calls()) != 1 {
+			t.Errorf("%d events, %d requests", len(made), len(pager.calls()))
+		}
 	})
 }
 

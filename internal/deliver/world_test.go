@@ -41,7 +41,8 @@ type world struct {
 	refuse func(*store.Batch) error
 	// syncTime is how long a commit takes.
 	syncTime time.Duration
-	never    bool // commits do not end
+	// match is the rules of the recorder for events that the engine makes.
+	match func(*store.Event) []*store.Delivery
 }
 
 type known struct {
@@ -60,11 +61,13 @@ func newWorld() *world {
 
 func (w *world) Submit(batch *store.Batch, done func(error)) {
 	w.mu.Lock()
-	delay, never := w.syncTime, w.never
-	w.mu.Unlock()
-	if never {
-		return
+	delay := w.syncTime
+	for _, ev := range batch.Events {
+		if w.match != nil {
+			ev.Deliveries = append(ev.Deliveries, w.match(ev)...)
+		}
 	}
+	w.mu.Unlock()
 	go func() {
 		if delay > 0 {
 			time.Sleep(delay)
@@ -428,6 +431,12 @@ func (w *world) made() []*store.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.produced)
+}
+
+func (w *world) givenBack() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.released
 }
 
 func (w *world) recorded() int {
