@@ -87,11 +87,10 @@ func writeConfig(tb testing.TB, text string) string {
 var listening = regexp.MustCompile(`msg=listening .*public=(\S+) admin=(\S+)`)
 
 // serve starts the binary and waits until it is ready.
-func serve(tb testing.TB, dir string, env ...string) *server {
+func serve(tb testing.TB, dir string) *server {
 	tb.Helper()
 	s := &server{t: tb, dir: dir, log: &logBuffer{}, ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "serve", "-c", filepath.Join(dir, "grapnel.yaml"), "--log-format", "text")
-	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	pipe, err := s.cmd.StderrPipe()
 	if err != nil {

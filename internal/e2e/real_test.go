@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -207,7 +208,7 @@ rules:
   raw: {pattern: {source: [github.com]}, targets: [{to: app, input: {body: raw}}]}
 `, githubSecret, target.URL, whsec)))
 	for i, body := range []string{`{"a": 1}`, "{\"text\":\"é🚀 \\u00e9\"}\r\n", `{"pad":"` + strings.Repeat("x", 100_000) + `"}`} {
-		if status, answer, err := sendGitHub(t.Context(), http.DefaultClient, s.public, "/in/github", "push", fmt.Sprint(i), []byte(body)); err != nil || status != http.StatusOK {
+		if status, answer, err := sendGitHub(t.Context(), http.DefaultClient, s.public, "/in/github", "push", strconv.Itoa(i), []byte(body)); err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s %v", status, answer, err)
 		}
 	}
