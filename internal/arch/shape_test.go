@@ -7,6 +7,7 @@ import (
 	"go/types"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -64,10 +65,9 @@ func TestNoInitFunctions(t *testing.T) {
 func TestPackageVariablesAreTables(t *testing.T) {
 	t.Parallel()
 	all := source(t)
-	for _, files := range packages(all.product()) {
-		scope, info := check(all, files)
-		for _, f := range files {
-			for _, c := range changes(f.ast, scope, info) {
+	for _, p := range checked() {
+		for _, f := range p.files {
+			for _, c := range changes(f.ast, p.scope, p.info) {
 				t.Errorf("%s: %s of the package variable %s (house style 7): only tables are package variables; "+
 					"make it a field of what uses it", all.at(c.node), c.what, c.name)
 			}
@@ -76,6 +76,26 @@ func TestPackageVariablesAreTables(t *testing.T) {
 			}
 		}
 	}
+}
+
+// checked are the packages of the product with their identifiers resolved, by directory.
+var checked = sync.OnceValue(func() map[string]checkedPackage {
+	resolved := map[string]checkedPackage{}
+	all, err := parsed()
+	if err != nil {
+		return nil // source has failed the test that asks
+	}
+	for dir, files := range packages(all.product()) {
+		scope, info := check(all, files)
+		resolved[dir] = checkedPackage{files, scope, info}
+	}
+	return resolved
+})
+
+type checkedPackage struct {
+	files []*goFile
+	scope *types.Scope
+	info  *types.Info
 }
 
 // check resolves the identifiers of one package. Imports are not resolved, nothing here needs them.

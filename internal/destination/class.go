@@ -198,7 +198,7 @@ var classes = []ClassInfo{
 	},
 	{
 		EventGone, RetryNever, "The stored event could not be read.",
-		"Run grapnel check --data; the event may be in a damaged part of the journal.",
+		"Look at the log and at grapnel status: the event may be in a damaged part of the journal.",
 	},
 	{
 		InternalError, RetryTransient, "Grapnel itself failed.",
