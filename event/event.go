@@ -105,28 +105,41 @@ func AppendCompact(dst, text []byte) []byte {
 	if len(text) == 0 {
 		return append(dst, '{', '}')
 	}
-	if !bytes.ContainsAny(text, " \t\r\n") {
-		return append(dst, text...)
-	}
-	inString := false
 	start := 0
-	for i := 0; i < len(text); i++ {
+	for i := 0; i < len(text); {
 		switch c := text[i]; {
-		case inString:
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
 		case c == '"':
-			inString = true
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			i = endOfString(text, i+1)
+		case c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n'):
 			dst = append(dst, text[start:i]...)
-			start = i + 1
+			i++
+			start = i
+		default:
+			i++
 		}
 	}
 	return append(dst, text[start:]...)
+}
+
+// endOfString returns the index behind the quote that ends the string whose
+// content begins at i.
+func endOfString(text []byte, i int) int {
+	begin := i
+	for {
+		n := bytes.IndexByte(text[i:], '"')
+		if n < 0 {
+			return len(text)
+		}
+		i += n
+		backslashes := 0
+		for j := i - 1; j >= begin && text[j] == '\\'; j-- {
+			backslashes++
+		}
+		i++
+		if backslashes%2 == 0 {
+			return i
+		}
+	}
 }
 
 // AppendString appends s as a JSON string. Only what JSON demands is escaped:

@@ -86,7 +86,7 @@ func (d *Daemon) destination(c *config.Destination) (*deliver.Destination, error
 		gone = -1
 	}
 	return &deliver.Destination{
-		Name: c.Name, Handle: handle, Timeout: c.Timeout, MaxInFlight: c.MaxInFlight,
+		Name: c.Name, Handle: handle, Disabled: c.Disabled, Timeout: c.Timeout, MaxInFlight: c.MaxInFlight,
 		Rate: c.Rate.PerSecond(), DisableAfterGone: gone,
 	}, nil
 }

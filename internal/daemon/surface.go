@@ -140,9 +140,6 @@ func (s surface) Destinations() []api.Destination {
 		if h, ok := health[c.Name]; ok {
 			fillHealth(&d, h)
 		}
-		if c.Disabled {
-			d.State, d.DisabledReason, d.DisabledBy = api.DestinationDisabled, "disabled in the configuration", "configuration"
-		}
 		out = append(out, d)
 	}
 	return out
@@ -199,15 +196,8 @@ func (s surface) Disable(ctx context.Context, name, reason, by string) error {
 	return s.engine.Disable(ctx, name, reason, by)
 }
 
-// Enable implements api.Destinations. What the configuration disables it alone
-// can enable.
+// Enable implements api.Destinations.
 func (s surface) Enable(ctx context.Context, name, by string) error {
-	for i := range s.current.Load().config.Destinations {
-		if c := &s.current.Load().config.Destinations[i]; c.Name == name && c.Disabled {
-			return fault.New(fault.Conflict, "disabled_in_configuration", "destination %s is disabled in the configuration", name).
-				WithHint("remove disabled: true from %s", s.opts.ConfigPath)
-		}
-	}
 	return s.engine.Enable(ctx, name, by)
 }
 

@@ -48,6 +48,9 @@ func (l *lane) health() Health {
 		LastSuccess: l.seen.success, LastFailure: l.seen.failure, Failures: l.seen.failures,
 		Class: l.seen.class, Reason: l.seen.reason, Disabled: l.disabled,
 	}
+	if h.Disabled == nil && h.Condition == Disabled {
+		h.Disabled = &Flag{Reason: "disabled in the configuration", By: "configuration"}
+	}
 	if h.Condition == Open {
 		h.NextProbe = l.breaker.until
 	}

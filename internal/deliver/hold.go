@@ -133,7 +133,7 @@ func (e *Engine) Hold(name string) string {
 	if l.handle == nil {
 		return HoldDestinationRemoved
 	}
-	if l.disabled != nil {
+	if l.off() {
 		return HoldDestinationDisabled
 	}
 	return ""
@@ -170,10 +170,15 @@ func (e *Engine) Disable(ctx context.Context, name, reason, by string) error {
 
 // Enable lets attempts be made again and makes held deliveries pending. The
 // destination gets a fresh start: a closed breaker. Returns NotFound if no
-// destination has the name.
+// destination has the name, and Conflict with code disabled_in_configuration if
+// only the configuration can enable it.
 func (e *Engine) Enable(ctx context.Context, name, by string) error {
-	if e.snapshot.Load().Destinations[name] == nil {
+	switch d := e.snapshot.Load().Destinations[name]; {
+	case d == nil:
 		return unknownDestination(name)
+	case d.Disabled:
+		return fault.New(fault.Conflict, "disabled_in_configuration", "destination %s is disabled in the configuration", name).
+			WithHint("remove disabled: true from it there")
 	}
 	if err := e.takeTurn(ctx); err != nil {
 		return err

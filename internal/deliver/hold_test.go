@@ -265,6 +265,26 @@ func TestGoneFromAReplacedDestinationDisablesNothing(t *testing.T) {
 	})
 }
 
+func TestTheConfigurationHoldsWhatItDisables(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f, Disabled: true}))
+		id := w.publish(to("crm"))[0]
+		synctest.Wait()
+		w.wantState(t, id, store.Held, deliver.HoldDestinationDisabled)
+		if h := w.engine.Health()["crm"]; h.Condition != deliver.Disabled || h.Disabled == nil || h.Disabled.By != "configuration" {
+			t.Errorf("health = %+v", h)
+		}
+		if err := w.engine.Enable(t.Context(), "crm", "cli"); !fault.Is(err, fault.Conflict) {
+			t.Errorf("Enable = %v, want a conflict", err)
+		}
+		w.engine.Configure(snapshot(&deliver.Destination{Name: "crm", Handle: f}))
+		synctest.Wait()
+		w.wantState(t, id, store.Delivered, "")
+	})
+}
+
 func TestEnableGivesAFreshStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -78,7 +78,7 @@ func (l *lane) condition() Condition {
 	switch {
 	case l.handle == nil:
 		return Removed
-	case l.disabled != nil:
+	case l.off():
 		return Disabled
 	default:
 		return l.breaker.condition
@@ -86,7 +86,13 @@ func (l *lane) condition() Condition {
 }
 
 // attempting reports whether jobs are attempted; otherwise they are held.
-func (l *lane) attempting() bool { return l.handle != nil && l.disabled == nil }
+func (l *lane) attempting() bool { return l.handle != nil && !l.off() }
+
+// off reports whether the destination, if there is one, is disabled: by a
+// decision, or by the configuration.
+func (l *lane) off() bool {
+	return l.disabled != nil || l.handle != nil && l.handle.destination.Disabled
+}
 
 // slots returns how many more attempts may begin now, pace aside.
 func (l *lane) slots(now time.Time) int {
@@ -160,7 +166,7 @@ func (l *lane) take(w *worker, now time.Time) bool {
 	switch {
 	case l.handle == nil:
 		w.hold = HoldDestinationRemoved
-	case l.disabled != nil:
+	case l.off():
 		w.hold = HoldDestinationDisabled
 	default:
 		if wait := l.pacer.take(now); wait > 0 {

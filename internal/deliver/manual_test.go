@@ -180,65 +180,6 @@ func TestACancelThatCannotBeCommittedChangesNothing(t *testing.T) {
 	})
 }
 
-func TestRetryMatchingKeepsToTheRate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		f := &fake{}
-		f.set(fails(destination.Error{Class: destination.BadRequest, Status: 400}))
-		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f}, &deliver.Destination{Name: "off", Handle: f}))
-		for range 300 {
-			w.publish(to("crm"))
-		}
-		w.publish(to("off"))
-		synctest.Wait()
-		if err := w.engine.Disable(t.Context(), "off", "", "api"); err != nil {
-			t.Fatal(err)
-		}
-		f.set(nil)
-		start := time.Now()
-		calls := 0
-		total, err := w.engine.RetryMatching(t.Context(), store.DeliveryQuery{State: store.Dead}, 50, "cli", func(p deliver.Progress) {
-			calls++
-		})
-		if err != nil || total != (deliver.Progress{Retried: 300, Skipped: 1}) {
-			t.Errorf("RetryMatching = %+v, %v", total, err)
-		}
-		if took := time.Since(start); took < 5*time.Second || took > 7*time.Second {
-			t.Errorf("300 at 50/s took %v", took)
-		}
-		if calls < 50 {
-			t.Errorf("progress was told %d times", calls)
-		}
-		synctest.Wait()
-		if n := w.count(store.Delivered); n != 300 {
-			t.Errorf("%d delivered, want 300", n)
-		}
-		again, err := w.engine.RetryMatching(t.Context(), store.DeliveryQuery{Destination: "crm"}, 0, "cli", nil)
-		if err != nil || again != (deliver.Progress{}) {
-			t.Errorf("RetryMatching of nothing = %+v, %v", again, err)
-		}
-	})
-}
-
-func TestRetryMatchingEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		f := &fake{}
-		f.set(fails(destination.Error{Class: destination.BadRequest, Status: 400}))
-		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f}))
-		for range 100 {
-			w.publish(to("crm"))
-		}
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		total, err := w.engine.RetryMatching(ctx, store.DeliveryQuery{}, 10, "cli", nil)
-		if err == nil || total.Retried < 25 || total.Retried > 35 {
-			t.Errorf("RetryMatching = %+v, %v; want about 30 and an error", total, err)
-		}
-	})
-}
-
 func TestTestConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -26,6 +26,8 @@ const (
 type Destination struct {
 	Name   string
 	Handle destination.Destination
+	// Disabled holds deliveries instead of attempting them.
+	Disabled bool
 	// Timeout bounds one attempt. Zero: DefaultTimeout; at most MaxTimeout.
 	Timeout time.Duration
 	// MaxInFlight bounds the attempts under way. Zero: DefaultMaxInFlight.
