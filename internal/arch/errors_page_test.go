@@ -75,7 +75,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 func TestGeneratedErrors(t *testing.T) {
 	t.Parallel()
 	p := &paper{}
-	p.WriteString(errorsIntro)
+	p.add(errorsIntro)
 	p.head("reason", "status", "what was found", "next")
 	for _, r := range signature.Reasons() {
 		p.row(code(string(r.Reason)), strconv.Itoa(r.Reason.Status()), r.Meaning, r.Next)
@@ -83,7 +83,7 @@ func TestGeneratedErrors(t *testing.T) {
 	for _, r := range refusals {
 		p.row(code(r.reason), strconv.Itoa(r.status), r.meaning, r.next)
 	}
-	p.WriteString(errorsCodes)
+	p.add(errorsCodes)
 	p.line("\n### Requests to the admin port\n")
 	p.head("code", "status", "what happened", "next")
 	for _, c := range api.Codes() {

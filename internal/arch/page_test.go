@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/grapnel/grapnel/internal/destination"
 	"github.com/grapnel/grapnel/internal/obs"
 )
@@ -37,9 +38,14 @@ func page(t *testing.T, name, want string) {
 }
 
 // paper is a page that is being written.
-type paper struct{ strings.Builder }
+type paper struct{ text []byte }
 
-func (p *paper) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+func (p *paper) line(format string, args ...any) { p.text = fmt.Appendf(p.text, format+"\n", args...) }
+
+// add appends a text as it is.
+func (p *paper) add(text string) { p.text = append(p.text, text...) }
+
+func (p *paper) String() string { return string(p.text) }
 
 // row writes one row of a table.
 func (p *paper) row(cells ...string) {
@@ -77,7 +83,7 @@ func tries(r destination.Retry) (short, long string) {
 func TestGeneratedTroubleshooting(t *testing.T) {
 	t.Parallel()
 	p := &paper{}
-	p.WriteString(troubleshootingIntro)
+	p.add(troubleshootingIntro)
 	p.head("class", "tried again", "what happened")
 	for _, c := range destination.Classes() {
 		short, long := tries(c.Retry)
@@ -131,7 +137,7 @@ least that is waited.
 func TestGeneratedMetrics(t *testing.T) {
 	t.Parallel()
 	p := &paper{}
-	p.WriteString(metricsIntro)
+	p.add(metricsIntro)
 	p.head("metric", "type", "labels", "what")
 	known := map[string]bool{}
 	for _, r := range obs.Rows() {
@@ -145,7 +151,7 @@ func TestGeneratedMetrics(t *testing.T) {
 		}
 		p.row(code(r.Name), r.Type, strings.Join(labels, ", "), r.Help)
 	}
-	p.WriteString(metricsQuestions)
+	p.add(metricsQuestions)
 	for _, name := range regexp.MustCompile(`grapnel_[a-z_]+`).FindAllString(metricsQuestions, -1) {
 		base := strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
 		if !known[base] {

@@ -188,7 +188,7 @@ func TestGeneratedProviders(t *testing.T) {
 	t.Parallel()
 	list := signature.Providers()
 	p := &paper{}
-	p.WriteString(providersIntro)
+	p.add(providersIntro)
 	p.head("provider", "`provider:`", "proven by")
 	for i := range list {
 		names := append([]string{list[i].Name}, list[i].Aliases...)

@@ -173,3 +173,21 @@ func TestDependencyRowsDecide(t *testing.T) {
 		}
 	}
 }
+
+func TestSkipsAreFound(t *testing.T) {
+	t.Parallel()
+	_, f := snippet(t, `package snippet
+import ("testing"; "pgregory.net/rapid")
+func TestA(t *testing.T) {
+	t.Skip("no")
+	t.Run("b", func(x *testing.T) { x.SkipNow() })
+	rapid.Check(t, func(t *rapid.T) { t.Skip("nothing to do") })
+	helper := func(tb testing.TB) { tb.Skipf("no") }
+	helper(t)
+}
+func other(t *rapid.T, list interface{ Skip() }) { t.Skip(); list.Skip() }
+`)
+	if got := len(skips(f.ast, "testing")); got != 3 {
+		t.Errorf("found %d, want 3", got)
+	}
+}
