@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,10 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if address != "" && token.Empty() && !local(address) {
+		return nil, usage("give --token-file or $"+envToken+" with --admin",
+			"the token of the configuration here is not sent to another machine, %s", address)
+	}
 	if address == "" || token.Empty() {
 		where, err := a.located()
 		if err != nil {
@@ -90,6 +95,19 @@ func (a *app) client() (*client.Client, error) {
 		address = "http://" + address
 	}
 	return client.New(client.Config{URL: address, Token: token, Agent: api.AgentCLI + buildVersion()})
+}
+
+// local reports whether an admin URL is on this machine.
+func local(address string) bool {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // givenToken returns the token of the flags or the environment, if there is one.

@@ -97,6 +97,11 @@ func newSample(src *config.Source, p *signature.Provider, s *sending) *sample {
 		out.tree, out.form = nil, url.Values{"MessageSid": {randomID()}, "SmsStatus": {"received"}, "Body": {"hello from grapnel send"}}
 		return out
 	}
+	for _, m := range part.FindAllStringSubmatch(profile.Content, -1) {
+		if m[1] == "json" {
+			out.put(m[2], randomID())
+		}
+	}
 	if at, ok := spotOf(p.Type); ok && at.in == "json" {
 		out.put(at.name, cmp.Or(s.event, out.event))
 	}

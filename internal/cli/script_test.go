@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with cmp")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"grapnel": func() { os.Exit(cli.Main(cli.System())) },
+		"grapnel": func() { os.Exit(cli.Main(cli.System())) }, //nolint:forbidigo // This is the command's main here.
 	})
 }
 
@@ -41,10 +41,12 @@ func TestMain(m *testing.M) {
 //	code N cmd args...        run a command that must end with exit code N
 //	await cmd args...         repeat a command until it succeeds
 //	await -m REGEX cmd...     repeat it until its stdout matches
-//	receiver NAME 503 200     start an HTTP server that answers so, the last status from then on; sets $NAME to its URL
+//	receiver NAME 503 200     start an HTTP server that answers so, the last status from then on
+//	                          (0 does not answer); sets $NAME to its URL
 //	edit FILE OLD NEW         replace a text that must be there
 //	glob NAME PATTERN         wait for the one file that the pattern names, and set $NAME to it
 //	hangup                    send SIGHUP to the process in the background
+//	insist                    send it SIGINT until it has ended
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -59,6 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "await": cmdAwait, "receiver": cmdReceiver, "edit": cmdEdit, "glob": cmdGlob, "hangup": cmdHangup,
+			"insist": cmdInsist,
 		},
 	})
 }
@@ -143,6 +146,16 @@ func cmdHangup(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(running[0].Process.Signal(syscall.SIGHUP))
 }
 
+func cmdInsist(ts *testscript.TestScript, neg bool, args []string) {
+	running := ts.BackgroundCmds()
+	if neg || len(args) != 0 || len(running) != 1 {
+		ts.Fatalf("usage: insist, with one process in the background")
+	}
+	until(ts, "the process to end", func() bool {
+		return errors.Is(running[0].Process.Signal(os.Interrupt), os.ErrProcessDone)
+	})
+}
+
 func cmdReceiver(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: receiver NAME STATUS...")
@@ -161,7 +174,9 @@ func cmdReceiver(ts *testscript.TestScript, neg bool, args []string) {
 	go func() { ended <- server.Serve(l) }() // ends with the script, which waits for it
 	ts.Defer(func() {
 		ts.Check(server.Close())
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			ts.Fatalf("serving: %v", err)
+		}
 	})
 	ts.Setenv(args[0], "http://"+l.Addr().String())
 }
@@ -180,6 +195,10 @@ func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.statuses = a.statuses[1:]
 	}
 	a.mu.Unlock()
+	if status == 0 {
+		<-r.Context().Done()
+		return
+	}
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintf(w, "got %d bytes (%v)", len(body), err)
 }

@@ -60,7 +60,7 @@ for trying out receivers. A scheme that puts its signature into the URL or the b
 those printed too. Where the signature is the secret itself (tokens) it is masked, unless
 --reveal is given.` + exitsOffline,
 		Example: `  grapnel sign --provider github --secret-file secrets/github --body @push.json
-  grapnel sign --provider standard-webhooks --secret-env CRM_SECRET -H 'Webhook-Id: msg_1' --body '{}'`,
+  grapnel sign --provider standard-webhooks --secret-env CRM_SECRET -H 'Webhook-Id: 7' --body '{}'`,
 		RunE: func(*cobra.Command, []string) error { return a.sign(&s) },
 	}
 	a.signingFlags(cmd, &s)

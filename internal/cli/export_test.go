@@ -1,0 +1,15 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Commands returns the tree of all commands, for tests that look at all of them.
+func Commands() *cobra.Command {
+	none := func(string) (string, bool) { return "", false }
+	a := &app{env: Env{Stdout: io.Discard, Stderr: io.Discard, LookupEnv: none}}
+	a.out, a.note = newPrinter(io.Discard, none), newPrinter(io.Discard, none)
+	return a.root()
+}
