@@ -39,7 +39,7 @@ fmt: $(BIN)/golangci-lint
 	$(BIN)/golangci-lint fmt ./...
 
 generate: ## rewrite the generated pages of docs/ and golden files
-	$(GO) test ./... -run 'Generated|Golden|Reference' -update
+	$(GO) test ./internal/api ./internal/arch ./internal/config -run 'Generated|Golden|Reference' -update
 
 tidy-check: ## go.mod and go.sum say what the code says
 	$(GO) mod tidy -diff

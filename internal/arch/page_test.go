@@ -109,7 +109,7 @@ grapnel deliveries list --state dead --since 1d      # what was given up
 grapnel deliveries list --class timeout              # what failed for one reason
 grapnel deliveries show dlv_…                        # every attempt of one, and what to do next
 grapnel test crm                                     # a sample to a destination, now
-grapnel destinations list                            # breakers, pending and held deliveries
+grapnel destinations list                            # which breaker is open, and the last failure
 ` + "```" + `
 
 ` + "`grapnel deliveries show`" + ` lists every attempt: its time, how long it took, the status or the *class* of the failure,
@@ -121,8 +121,9 @@ Three things are not failures:
 
 * **held**: the target or destination is missing or disabled. Nothing is attempted until it is back, or until the
   deadline passes.
-* **no attempt while pending**: the breaker of the destination is open after many failures in a row. One probe at a
-  time is sent, and when one succeeds all go on. ` + "`grapnel destinations show NAME`" + ` names state and last failure.
+* **no attempt while pending**: the breaker of the destination is open after many failures in a row. A probe is
+  sent at the latest every minute, and when it is answered the attempts come back, 1, 2, 4, … at once.
+  ` + "`grapnel destinations show NAME`" + ` names state and last failure.
 * **an attempt more than expected**: deliveries are made at least once. After a crash, or an answer that was lost, the
   receiver sees the same ` + "`webhook-id`" + ` again and can leave it out.
 
