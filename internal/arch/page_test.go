@@ -122,7 +122,7 @@ Three things are not failures:
 * **held**: the target or destination is missing or disabled. Nothing is attempted until it is back, or until the
   deadline passes.
 * **no attempt while pending**: the breaker of the destination is open after many failures in a row. A probe is
-  sent at the latest every minute, and when it is answered the attempts come back, 1, 2, 4, … at once.
+  sent at the latest every minute (or when the receiver said), and once it is answered the attempts come back: 1, 2, 4, …
   ` + "`grapnel destinations show NAME`" + ` names state and last failure.
 * **an attempt more than expected**: deliveries are made at least once. After a crash, or an answer that was lost, the
   receiver sees the same ` + "`webhook-id`" + ` again and can leave it out.
