@@ -65,7 +65,8 @@ type Batch struct {
 	Events []*Event // each with the deliveries it causes in Deliveries
 	// Dispatches are deliveries of events that are stored already (NotFound if
 	// not). A delivery that exists is left out of them, so that a replay can
-	// go on where a crash has left it.
+	// go on where a crash has left it; one without NotBefore is given the
+	// present time.
 	Dispatches []*Dispatch
 	Outcomes   []*Outcome
 	Lazy       bool // may wait for LazyLinger; only for outcomes

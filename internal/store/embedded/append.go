@@ -78,11 +78,19 @@ func (s *Store) settle(batch *store.Batch, keys []string, err error) {
 }
 
 // stamp gives events without a time of arrival the present one: retention and the
-// window of dedupe keys are measured by it.
+// window of dedupe keys are measured by it. The deliveries of a dispatch are due
+// from now on, not since their event arrived.
 func (s *Store) stamp(batch *store.Batch) {
 	for _, e := range batch.Events {
 		if e.Received.IsZero() {
 			e.Received = s.now()
+		}
+	}
+	for _, d := range batch.Dispatches {
+		for _, v := range d.Deliveries {
+			if v.NotBefore.IsZero() {
+				v.NotBefore = s.now()
+			}
 		}
 	}
 }

@@ -20,6 +20,22 @@ type picked struct {
 	due   int64
 }
 
+// use calls fn with the lock held, when the view has taken in all that was synced.
+// If live.db turns out to be damaged it is made anew and fn called again.
+func (l *live) use(ctx context.Context, fn func() error) error {
+	for again := false; ; again = true {
+		err := l.settled(ctx)
+		if err == nil {
+			err = fn()
+			l.mu.Unlock()
+		}
+		if err == nil || again || !damaged(err) {
+			return err
+		}
+		l.report(ctx, err)
+	}
+}
+
 // settled waits until the view keeps up, takes in what has come, and returns with
 // the lock held unless it returns an error.
 func (l *live) settled(ctx context.Context) error {
@@ -48,10 +64,23 @@ func (l *live) settled(ctx context.Context) error {
 
 // pick leases what the request has room for. next is 0 if nothing is known.
 func (l *live) pick(ctx context.Context, req store.ClaimRequest) (out []picked, next int64, err error) {
-	if err := l.settled(ctx); err != nil {
-		return nil, 0, err
-	}
-	defer l.mu.Unlock()
+	err = l.use(ctx, func() error {
+		var err error
+		if out, next, err = l.pickLocked(ctx, req); err == nil {
+			return nil
+		}
+		for i := range out {
+			if e := l.entries[out[i].row.id]; e != nil {
+				e.leased = false
+				l.enqueue(e)
+			}
+		}
+		return err
+	})
+	return out, next, err
+}
+
+func (l *live) pickLocked(ctx context.Context, req store.ClaimRequest) (out []picked, next int64, err error) {
 	now := req.Now.UnixNano()
 	told := int64(math.MaxInt64)
 	for len(out) < req.Overdue {
@@ -127,7 +156,7 @@ func (l *live) load(ctx context.Context, q *queue, destination string) error {
 		if damaged(err) {
 			return err
 		}
-		l.reportLocked(ctx, err)
+		l.reportLocked(ctx, err) // it goes on without
 	}
 	b := q.bound
 	var found []*entry
@@ -210,16 +239,15 @@ func (l *live) release(ctx context.Context, ids []store.DeliveryID) {
 
 // groups returns the held deliveries by aim.
 func (l *live) groups(ctx context.Context) ([]store.HeldGroup, error) {
-	if err := l.settled(ctx); err != nil {
-		return nil, err
-	}
-	defer l.mu.Unlock()
-	out := make([]store.HeldGroup, 0, len(l.held))
-	for g, n := range l.held {
-		g.Count = n
-		out = append(out, g)
-	}
-	return out, nil
+	var out []store.HeldGroup
+	err := l.use(ctx, func() error {
+		for g, n := range l.held {
+			g.Count = n
+			out = append(out, g)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // statsPatience is how long Stats waits for a view that is behind. Then it shows
@@ -230,17 +258,30 @@ const statsPatience = 250 * time.Millisecond
 func (l *live) figures(ctx context.Context, st *store.Stats) {
 	patience, cancel := context.WithTimeout(ctx, statsPatience)
 	defer cancel()
-	if l.settled(patience) != nil {
+	ask := func() error {
+		st.Held = 0
+		for _, n := range l.held {
+			st.Held += n
+		}
+		st.Pending = l.pending + st.Held
+		if st.Pending == 0 {
+			return nil
+		}
+		oldest, err := l.oldest(ctx)
+		if oldest != nil {
+			st.OldestPending = fromNanos(oldest.received)
+		}
+		return err
+	}
+	if l.use(patience, ask) != nil {
 		l.mu.Lock()
+		defer l.mu.Unlock()
+		_ = ask() // as good as it gets; the view reports its own troubles
 	}
-	defer l.mu.Unlock()
-	for _, n := range l.held {
-		st.Held += n
-	}
-	st.Pending = l.pending + st.Held
-	if st.Pending == 0 {
-		return
-	}
+}
+
+// oldest returns the oldest delivery that is not final.
+func (l *live) oldest(ctx context.Context) (*entry, error) {
 	var oldest *entry
 	for _, e := range l.entries {
 		if !e.state.Final() && (oldest == nil || e.id.Event < oldest.id.Event) {
@@ -252,18 +293,15 @@ func (l *live) figures(ctx context.Context, st *store.Stats) {
 		found, err := l.db.list(ctx, "SELECT "+liveColumns+" FROM live WHERE (at, key) > (?, ?) ORDER BY at, key LIMIT 16",
 			posInt(from.id.Event), int64(from.id.Key))
 		if err != nil || len(found) == 0 {
-			break
+			return oldest, err
 		}
 		if e := l.firstAlive(found); e != nil {
 			if oldest == nil || e.id.Event < oldest.id.Event {
 				oldest = e
 			}
-			break
+			return oldest, nil
 		}
 		from.id = found[len(found)-1].id
-	}
-	if oldest != nil {
-		st.OldestPending = fromNanos(oldest.received)
 	}
 }
 
@@ -280,7 +318,6 @@ func (l *live) firstAlive(found []*entry) *entry {
 func (s *Store) Claim(ctx context.Context, req store.ClaimRequest) (claimed []*store.Claimed, next time.Time, err error) {
 	picks, due, err := s.live.pick(ctx, req)
 	if err != nil {
-		s.giveBack(picks)
 		return nil, time.Time{}, fmt.Errorf("claiming deliveries: %w", err)
 	}
 	for i := range picks {

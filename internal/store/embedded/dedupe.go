@@ -212,27 +212,26 @@ func (s *Store) dedupeOf(ctx context.Context, seg journal.Segment, oldest int64)
 }
 
 func (s *Store) dedupeFromIndex(ctx context.Context, number uint32, oldest int64) (out []dedupeEntry, applied store.Position, err error) {
-	file, err := s.index.pool.get(ctx, number)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer s.index.pool.put(file)
-	// One snapshot for the rows and the position up to which they are complete.
-	tx, err := file.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, 0, err
-	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
-	var n int64
-	if err := tx.QueryRowContext(ctx, "SELECT applied FROM meta").Scan(&n); err != nil {
-		return nil, 0, err
-	}
-	err = rows(ctx, tx, "SELECT at, fingerprint, received FROM events WHERE fingerprint IS NOT NULL AND received > ? ORDER BY at",
-		[]any{oldest}, func(r *sql.Rows) error {
-			var at, finger, received int64
-			err := r.Scan(&at, &finger, &received)
-			out = append(out, dedupeEntry{uint64(finger), first{intPos(at), received}})
+	err = s.withIndex(ctx, number, func(file *segmentIndex) error {
+		out = out[:0]
+		// One snapshot for the rows and the position up to which they are complete.
+		tx, err := file.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
 			return err
-		})
-	return out, intPos(n), err
+		}
+		defer tx.Rollback() //nolint:errcheck // nothing was written
+		var n int64
+		if err := tx.QueryRowContext(ctx, "SELECT applied FROM meta").Scan(&n); err != nil {
+			return err
+		}
+		applied = intPos(n)
+		return rows(ctx, tx, "SELECT at, fingerprint, received FROM events WHERE fingerprint IS NOT NULL AND received > ? ORDER BY at",
+			[]any{oldest}, func(r *sql.Rows) error {
+				var at, finger, received int64
+				err := r.Scan(&at, &finger, &received)
+				out = append(out, dedupeEntry{uint64(finger), first{intPos(at), received}})
+				return err
+			})
+	})
+	return out, applied, err
 }

@@ -67,6 +67,10 @@ type standing struct {
 // begin returns the standing of a delivery that has no outcome yet.
 func (d *deliveryRow) begin() standing {
 	s := standing{state: store.Pending, deadline: d.deadline, updated: d.received, next: d.notBefore}
+	if d.created != d.id.Event {
+		// A dispatch has no time of its own; Append has given its deliveries one.
+		s.updated = d.notBefore
+	}
 	if s.next == 0 {
 		s.next = d.received
 	}

@@ -57,7 +57,6 @@ type live struct {
 	deadlines *queue
 	pending   int64
 	held      map[store.HeldGroup]int64
-	clock     int64 // time of the newest record
 	markAt    store.Position
 	markID    string
 	told      int64              // when Claim last said that the next delivery falls due
@@ -80,12 +79,8 @@ func (l *live) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening live.db: %w", err)
 	}
-	pending, held, err := db.counts(ctx)
-	if err != nil {
-		return errors.Join(fmt.Errorf("counting in live.db: %w", err), db.close())
-	}
 	l.told = math.MaxInt64
-	l.db, l.pos, l.pending, l.held = db, db.applied, pending, held
+	l.db, l.pos, l.pending, l.held = db, db.applied, db.pending, db.held
 	l.entries, l.dests = map[store.DeliveryID]*entry{}, map[string]*queue{}
 	l.deadlines = newQueue(byDeadline, queueLimit)
 	l.dirty, l.backlog, l.released = nil, nil, map[store.DeliveryID]struct{}{}
@@ -333,7 +328,6 @@ func (l *live) lease(ctx context.Context, id store.DeliveryID) error {
 // process takes one change in.
 func (l *live) process(ctx context.Context, c *change, history historian) error {
 	if c.event != nil {
-		l.clock = c.event.received
 		l.markAt, l.markID = c.at, string(c.event.id)
 	}
 	for i := range c.deliveries {
@@ -342,7 +336,6 @@ func (l *live) process(ctx context.Context, c *change, history historian) error 
 		}
 	}
 	if c.outcome != nil {
-		l.clock = c.outcome.time
 		return l.outcome(ctx, c.outcome, history)
 	}
 	return nil
@@ -368,9 +361,6 @@ func (l *live) create(ctx context.Context, c *change, d *deliveryRow) error {
 		e.received, e.size = nanos(rec.Event.Received), size
 	}
 	e.standing = e.begin()
-	if c.event == nil && e.notBefore == 0 && e.state == store.Pending {
-		e.next = max(l.clock, e.received)
-	}
 	_, released := l.released[e.id]
 	e.leased = c.claimed && !released
 	l.insert(e)

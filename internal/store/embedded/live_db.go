@@ -49,6 +49,9 @@ type liveDB struct {
 	get, put, erase *sql.Stmt
 	applied         store.Position
 	rows            bool // there may be rows
+	// pending and held are what the rows said when the file was opened.
+	pending int64
+	held    map[store.HeldGroup]int64
 }
 
 // openLiveDB opens live.db and checks that it belongs to the journal and is not
@@ -100,7 +103,9 @@ func (d *liveDB) check(ctx context.Context, j *journal.Journal) error {
 			return err
 		}
 	}
-	return nil
+	var err error
+	d.pending, d.held, err = d.counts(ctx)
+	return err
 }
 
 // staleIfMissing turns a missing row into a reason for a rebuild.

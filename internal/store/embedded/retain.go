@@ -139,12 +139,15 @@ func (l *live) raiseFloor(at store.Position) {
 
 // below returns up to n deliveries that are not final and whose events are below
 // end, leased ones included.
-func (l *live) below(ctx context.Context, end store.Position, n int) ([]deliveryRow, error) {
-	if err := l.settled(ctx); err != nil {
-		return nil, err
-	}
-	defer l.mu.Unlock()
-	var out []deliveryRow
+func (l *live) below(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
+	err = l.use(ctx, func() (err error) {
+		out, err = l.belowLocked(ctx, end, n)
+		return err
+	})
+	return out, err
+}
+
+func (l *live) belowLocked(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
 	for id, e := range l.entries {
 		if id.Event < end && !e.state.Final() && len(out) < n {
 			out = append(out, e.deliveryRow)
