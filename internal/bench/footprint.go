@@ -117,7 +117,7 @@ func (b *bench) listed(ctx context.Context, out *List) error {
 	if err != nil {
 		return err
 	}
-	out.Fill = float64(b.Events) / time.Since(begin).Seconds()
+	out.Fill = Decimal(float64(b.Events) / time.Since(begin).Seconds())
 	if err := filled.stop(); err != nil {
 		return err
 	}

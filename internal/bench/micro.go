@@ -36,7 +36,7 @@ func (b *bench) micro() error {
 		if err != nil {
 			return fmt.Errorf("running %s: %w", step.name, err)
 		}
-		b.report.Micro = append(b.report.Micro, Micro{Name: step.name, Title: step.title, Nanos: nanos, Allocs: allocs})
+		b.report.Micro = append(b.report.Micro, Micro{Name: step.name, Title: step.title, Nanos: Decimal(nanos), Allocs: Decimal(allocs)})
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ type Options struct {
 	// Version is Grapnel's, for the report.
 	Version string
 	// Command starts a child process when the name of its role is added; nil: this
-	// program with the arguments "bench role".
+	// program with the arguments "bench --role".
 	Command []string
 }
 
@@ -85,9 +85,15 @@ func (o *Options) fill() error {
 		if err != nil {
 			return fmt.Errorf("finding this program: %w", err)
 		}
-		o.Command = []string{self, "bench", "role"}
+		o.Command = []string{self, "bench", "--role"}
 	}
 	return o.check()
+}
+
+// Check returns what is wrong with the options, before anything is measured.
+func (o *Options) Check() error {
+	filled := *o
+	return filled.fill()
 }
 
 func (o *Options) check() error {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -42,7 +43,7 @@ type Millis time.Duration
 
 // MarshalJSON writes milliseconds.
 func (m Millis) MarshalJSON() ([]byte, error) {
-	return appendFloat(nil, float64(m)/float64(time.Millisecond)), nil
+	return strconv.AppendFloat(nil, float64(m)/float64(time.Millisecond), 'f', 3, 64), nil
 }
 
 // Throughput is how a contender did under full load: medians over the rounds.
@@ -51,28 +52,36 @@ type Throughput struct {
 	Title string `json:"title"`
 	// Limit names the contender that Percent compares with, round by round.
 	Limit   string  `json:"limit,omitempty"`
-	Rate    float64 `json:"per_second"`
-	Percent float64 `json:"percent_of_limit,omitempty"`
+	Rate    Decimal `json:"per_second"`
+	Percent Decimal `json:"percent_of_limit,omitempty"`
 	P50     Millis  `json:"p50_ms"` // from sending a request to its answer
 	P99     Millis  `json:"p99_ms"`
 	// CPU is the time that the contender, and only it, spent on each message.
-	CPU float64 `json:"cpu_us"`
+	CPU Decimal `json:"cpu_us"`
 	RSS int64   `json:"rss"` // bytes of memory at the end of the load
 	// Failed says why the figures are void; they are zero then.
 	Failed string  `json:"failed,omitempty"`
 	Each   []Round `json:"rounds"`
 }
 
+// Decimal is a figure of which two decimals are worth writing.
+type Decimal float64
+
+// MarshalJSON writes two decimals.
+func (d Decimal) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, float64(d), 'f', 2, 64), nil
+}
+
 // Round is one turn of a contender.
 type Round struct {
-	Rate    float64 `json:"per_second"`
-	Percent float64 `json:"percent_of_limit,omitempty"`
+	Rate    Decimal `json:"per_second"`
+	Percent Decimal `json:"percent_of_limit,omitempty"`
 	P50     Millis  `json:"p50_ms"`
 	P99     Millis  `json:"p99_ms"`
-	CPU     float64 `json:"cpu_us"`
+	CPU     Decimal `json:"cpu_us"`
 	// LoadCPU and ReceiverCPU are what the two ends of the measurement cost.
-	LoadCPU     float64        `json:"load_cpu_us"`
-	ReceiverCPU float64        `json:"receiver_cpu_us,omitempty"`
+	LoadCPU     Decimal        `json:"load_cpu_us"`
+	ReceiverCPU Decimal        `json:"receiver_cpu_us,omitempty"`
 	RSS         int64          `json:"rss"`
 	Stored      *audit         `json:"stored,omitempty"`
 	Delivered   *audit         `json:"delivered,omitempty"`
@@ -115,7 +124,7 @@ type Footprint struct {
 // List is how long the API takes to list the newest 50 events.
 type List struct {
 	Events int     `json:"events"`
-	Fill   float64 `json:"fill_per_second"` // how fast the store was filled, without HTTP
+	Fill   Decimal `json:"fill_per_second"` // how fast the store was filled, without HTTP
 	Newest Spread  `json:"newest"`
 	ByType Spread  `json:"by_type"`
 	Failed string  `json:"failed,omitempty"`
@@ -125,8 +134,8 @@ type List struct {
 type Micro struct {
 	Name   string  `json:"name"`
 	Title  string  `json:"title"`
-	Nanos  float64 `json:"ns"`
-	Allocs float64 `json:"allocs"`
+	Nanos  Decimal `json:"ns"`
+	Allocs Decimal `json:"allocs"`
 }
 
 // spread sorts the durations, in nanoseconds, and reads off the quantiles.
@@ -192,11 +201,11 @@ func (t *Throughput) summarize() {
 			return
 		}
 	}
-	t.Rate = pick(func(r Round) float64 { return r.Rate })
-	t.Percent = pick(func(r Round) float64 { return r.Percent })
+	t.Rate = Decimal(pick(func(r Round) float64 { return float64(r.Rate) }))
+	t.Percent = Decimal(pick(func(r Round) float64 { return float64(r.Percent) }))
 	t.P50 = Millis(pick(func(r Round) float64 { return float64(r.P50) }))
 	t.P99 = Millis(pick(func(r Round) float64 { return float64(r.P99) }))
-	t.CPU = pick(func(r Round) float64 { return r.CPU })
+	t.CPU = Decimal(pick(func(r Round) float64 { return float64(r.CPU) }))
 	t.RSS = int64(pick(func(r Round) float64 { return float64(r.RSS) }))
 }
 

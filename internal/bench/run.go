@@ -55,6 +55,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := o.fill(); err != nil {
 		return err
 	}
+	if o.Profile != "" {
+		if err := os.MkdirAll(o.Profile, 0o700); err != nil {
+			return fmt.Errorf("making a directory for the profiles: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp(o.Dir, "grapnel-bench-")
 	if err != nil {
 		return fmt.Errorf("making a directory for the data: %w", err)
@@ -122,7 +127,7 @@ func (b *bench) throughput(ctx context.Context) {
 			r := b.round(ctx, c, n)
 			row := &b.report.Throughput[i]
 			row.Each = append(row.Each, r)
-			result := count(r.Rate) + "/s"
+			result := count(float64(r.Rate)) + "/s"
 			if r.Failed != "" {
 				result = "failed: " + r.Failed
 			}
@@ -188,11 +193,11 @@ func (b *bench) measure(ctx context.Context, st *stage, n int) (Round, error) {
 		return Round{Errors: p.errors}, errors.New("nothing was accepted")
 	}
 	s := spread(st.load.answers(p))
-	each := func(f func(u stageUsage) time.Duration) float64 {
-		return float64(f(after)-f(before)) / float64(time.Microsecond) / accepted
+	each := func(f func(u stageUsage) time.Duration) Decimal {
+		return Decimal(float64(f(after)-f(before)) / float64(time.Microsecond) / accepted)
 	}
 	return Round{
-		Rate: accepted / end.Sub(p.start).Seconds(), P50: s.P50, P99: s.P99, RSS: after.subject.RSS, Errors: p.errors,
+		Rate: Decimal(accepted / end.Sub(p.start).Seconds()), P50: s.P50, P99: s.P99, RSS: after.subject.RSS, Errors: p.errors,
 		CPU:         each(func(u stageUsage) time.Duration { return u.subject.CPU }),
 		LoadCPU:     each(func(u stageUsage) time.Duration { return u.load.CPU }),
 		ReceiverCPU: each(func(u stageUsage) time.Duration { return u.receiver.CPU }),

@@ -46,7 +46,7 @@ func (r *Report) throughputs(b *bytes.Buffer) {
 			if t.Percent > 0 {
 				percent = fmt.Sprintf("%.0f %%", t.Percent)
 			}
-			fmt.Fprintf(b, "  %-32s %11s %9s %9s %9s %10.1f %9s\n", t.Title, count(t.Rate), percent,
+			fmt.Fprintf(b, "  %-32s %11s %9s %9s %9s %10.1f %9s\n", t.Title, count(float64(t.Rate)), percent,
 				millis(t.P50), millis(t.P99), t.CPU, size(t.RSS))
 		}
 	}
@@ -172,5 +172,3 @@ func plural(n int, what string) string {
 	}
 	return strconv.Itoa(n) + " " + what + "s"
 }
-
-func appendFloat(dst []byte, v float64) []byte { return strconv.AppendFloat(dst, v, 'f', 3, 64) }
