@@ -30,7 +30,8 @@ type receiver struct {
 	busy bool       // whether the next request to /deploy fails
 }
 
-// provenText begins the answer to a request whose signature is right.
+// provenText begins the answer to a request whose signature is right; its
+// webhook-id ends it.
 const provenText = "signature verified"
 
 // newReceiver listens on loopback and serves until Stop.
@@ -76,12 +77,14 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
+	id := req.Header.Get("Webhook-Id")
 	if r.isBusy(req.URL.Path) {
-		http.Error(w, "busy, try again", http.StatusServiceUnavailable)
+		http.Error(w, provenText+", busy, try again with "+id, http.StatusServiceUnavailable)
 		return
 	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	// The sender went away if this fails; it tries again.
-	_, _ = fmt.Fprintf(w, "%s, %s taken\n", provenText, byteText(int64(len(body))))
+	_, _ = fmt.Fprintf(w, "%s, %s taken as %s\n", provenText, byteText(int64(len(body))), id) //nolint:gosec // plain text
 }
 
 func (r *receiver) isBusy(path string) bool {

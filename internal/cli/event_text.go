@@ -49,7 +49,7 @@ func verifiedText(v *api.Verified) string {
 	}
 	text := v.Profile
 	if v.KeyIndex >= 0 {
-		text += fmt.Sprintf(", secret %d", v.KeyIndex)
+		text += fmt.Sprintf(", secret %d", v.KeyIndex+1)
 	}
 	if v.SignedAt != nil {
 		text += ", signed " + clock(v.SignedAt.Time)

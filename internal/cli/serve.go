@@ -37,8 +37,8 @@ a file with problems leaves the old configuration in force.
 On the first signal requests and attempts under way may finish; a second one ends the
 process at once, which loses nothing that was acknowledged. Logs go to stderr.
 
-Exit codes: 0 stopped by a signal, 1 failed, 2 wrong command line, problems in the
-configuration: 1.`,
+Exit codes: 0 stopped by a signal, 1 failed, or the configuration has problems, 2 wrong
+command line.`,
 		Example: "  grapnel serve\n  grapnel serve -c /etc/grapnel.yaml --log-format json",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), o) },
 	}

@@ -395,7 +395,7 @@ func (a *app) printProof(v *verdict) error {
 	if v.OK {
 		key := ""
 		if *v.KeyIndex >= 0 {
-			key = fmt.Sprintf("secret %d (from 0)", *v.KeyIndex)
+			key = fmt.Sprintf("secret %d", *v.KeyIndex+1)
 		}
 		a.out.line("%s  by %s", a.out.green("verified"), v.Profile)
 		a.out.facts("  ", "key", key, "signed", v.SignedAt)
