@@ -87,13 +87,14 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 
 // until repeats try until it returns true.
 func until(ts *testscript.TestScript, what string, try func() bool) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for !try() {
+		pause.Reset(50 * time.Millisecond) // between two tries, however long one takes
 		select {
-		case <-tick.C:
+		case <-pause.C:
 		case <-limit.C:
 			ts.Fatalf("waited %v in vain for %s", patience, what)
 		}
