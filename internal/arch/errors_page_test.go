@@ -33,8 +33,10 @@ var refusals = []refusal{
 	{"internal", 500, "Grapnel itself failed.", "The log has the line; please report it."},
 	{"aws_missing_body", 400, "With answer: aws: the body is empty.", "Leave answer: aws out to take it."},
 	{"aws_unsupported_content_type", 400, "With answer: aws: a content type that AWS's function does not take.", "Leave answer: aws out to take it."},
+	{"aws_invalid_encoding", 400, "With answer: aws: the body is not UTF-8.", "Leave answer: aws out to take it."},
 	{"aws_invalid_form", 400, "With answer: aws: a form without exactly one field payload.", "Leave answer: aws out to take it."},
 	{"aws_invalid_json", 400, "With answer: aws: the body is not JSON.", "Leave answer: aws out to take it."},
+	{"aws_invalid_payload", 500, "With answer: aws: Twilio's field Payload says that it is JSON and is not.", "Leave answer: aws out to take it."},
 	{"aws_failed_entry", 500, "With answer: aws: the body is JSON, but not an object.", "Leave answer: aws out to take it."},
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/grapnel/grapnel/event"
-	"github.com/grapnel/grapnel/signature"
 )
 
 // Answer is one HTTP answer to a sender.
@@ -28,26 +27,7 @@ type Answerer struct {
 	AWS *AWSStyle
 }
 
-// AWSStyle is what differs between AWS's three functions.
-type AWSStyle struct {
-	Form      bool // takes forms with one field payload (GitHub)
-	Timestamp bool // answers 400 to a missing or stale time (Stripe)
-	Fields    bool // takes forms of any fields (Twilio)
-}
-
-// Texts of AWS's functions, spelled as there.
 const (
-	awsAccepted     = "Message forwarded to Amazon EventBridge"
-	awsSignature    = "Invalid Signature"
-	awsTimestamp    = "Invalid timestamp"
-	awsNoBody       = "Missing event body"
-	awsContentType  = "Unsupported content-type"
-	awsTwilioType   = "Invalid content-type"
-	awsForm         = "Invalid urlencoded payload"
-	awsJSON         = "Invalid JSON payload"
-	awsFailedEntry  = "FailedEntry Error - The entry could not be succesfully forwarded to Amazon EventBridge" //nolint:misspell // as there
-	awsUnavailable  = "Internal Server Error - The request was rejected by Amazon EventBridge API"
-	awsInternal     = "Internal Server Error"
 	plainText       = "text/plain; charset=utf-8"
 	applicationJSON = "application/json"
 )
@@ -65,10 +45,10 @@ func (a *Answerer) accepted(id event.ID) Answer {
 
 // refused words a refusal. A sender learns the status and one general
 // sentence, never which check failed: the owner reads that in the list.
-func (a *Answerer) refused(status int, reason string) Answer {
+func (a *Answerer) refused(status int) Answer {
 	if a.AWS != nil {
-		if text := a.AWS.text(status, reason); text.Body != "" {
-			return text
+		if text := awsText(status); text != "" {
+			return Answer{Status: status, ContentType: plainText, Body: text}
 		}
 	}
 	return Answer{Status: status, ContentType: applicationJSON, Body: `{"error":"` + sentences[status] + `"}` + "\n"}
@@ -85,35 +65,6 @@ var sentences = map[int]string{
 	http.StatusTooManyRequests:       "too many requests",
 	http.StatusServiceUnavailable:    "the event cannot be stored now; send it again",
 	http.StatusInternalServerError:   "internal error",
-}
-
-func (s *AWSStyle) text(status int, reason string) Answer {
-	a := Answer{Status: status, ContentType: plainText}
-	switch {
-	case reason == reasonAWSFailedEntry:
-		a.Body = awsFailedEntry
-	case status == http.StatusServiceUnavailable:
-		a.Body = awsUnavailable
-	case status == http.StatusInternalServerError:
-		a.Body = awsInternal
-	case s.Timestamp && (reason == string(signature.MissingTimestamp) || reason == string(signature.MissingSignature) ||
-		reason == string(signature.MalformedTimestamp) || reason == string(signature.StaleTimestamp) ||
-		reason == string(signature.FutureTimestamp)):
-		a.Status, a.Body = http.StatusBadRequest, awsTimestamp
-	case status == http.StatusUnauthorized:
-		a.Body = awsSignature
-	case reason == reasonAWSNoBody:
-		a.Body = awsNoBody
-	case reason == reasonAWSContentType && s.Fields:
-		a.Body = awsTwilioType
-	case reason == reasonAWSContentType:
-		a.Body = awsContentType
-	case reason == reasonAWSForm:
-		a.Body = awsForm
-	case reason == reasonAWSJSON:
-		a.Body = awsJSON
-	}
-	return a
 }
 
 func (a Answer) write(w http.ResponseWriter) {

@@ -3,7 +3,6 @@ package ingest
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,21 +22,16 @@ import (
 // Reason codes of refusals that are not about proof; those of package
 // signature stand beside them.
 const (
-	ReasonUnknownPath    = "unknown_path"
-	ReasonMethod         = "method_not_allowed"
-	ReasonTooLarge       = "body_too_large"
-	ReasonIncomplete     = "body_incomplete"
-	ReasonSlow           = "body_timeout"
-	ReasonRate           = "rate_limited"
-	ReasonUnavailable    = "store_unavailable"
-	ReasonKeySource      = "keys_unavailable"
-	ReasonHandshake      = "handshake_refused"
-	ReasonInternal       = "internal"
-	reasonAWSNoBody      = "aws_missing_body"
-	reasonAWSContentType = "aws_unsupported_content_type"
-	reasonAWSForm        = "aws_invalid_form"
-	reasonAWSJSON        = "aws_invalid_json"
-	reasonAWSFailedEntry = "aws_failed_entry"
+	ReasonUnknownPath = "unknown_path"
+	ReasonMethod      = "method_not_allowed"
+	ReasonTooLarge    = "body_too_large"
+	ReasonIncomplete  = "body_incomplete"
+	ReasonSlow        = "body_timeout"
+	ReasonRate        = "rate_limited"
+	ReasonUnavailable = "store_unavailable"
+	ReasonKeySource   = "keys_unavailable"
+	ReasonHandshake   = "handshake_refused"
+	ReasonInternal    = "internal"
 )
 
 // defaultRetryAfter is what a sender is asked to wait when the store cannot say.
@@ -118,8 +112,9 @@ func (x *exchange) admit() {
 		return
 	}
 	if x.src.Answer.AWS != nil {
-		if status, reason, detail := x.src.Answer.AWS.check(x.r.Header.Get("Content-Type"), x.body); reason != "" {
-			x.refuse(status, reason, detail, "AWS's own function refuses this too; leave answer: aws out to take it")
+		if r := x.src.Answer.AWS.check(x.r.Header.Get("Content-Type"), x.body); r != nil {
+			x.keep(r.Status, r.reason, r.detail, "AWS's own function refuses this too; leave answer: aws out to take it")
+			r.write(x.w)
 			return
 		}
 	}
@@ -157,6 +152,12 @@ func (x *exchange) unproven(err error) {
 		x.w.Header().Set("Retry-After", seconds(defaultRetryAfter))
 		x.refuse(http.StatusServiceUnavailable, ReasonKeySource, "the keys of the source could not be fetched",
 			"check the address of the keys")
+		return
+	}
+	if aws := x.src.Answer.AWS; aws != nil {
+		answer := aws.unproven(refusal.Reason, x.r.Header)
+		x.keep(answer.Status, string(refusal.Reason), refusal.Error(), nextStep(refusal.Reason))
+		answer.write(x.w)
 		return
 	}
 	status := refusal.Reason.Status()
@@ -278,7 +279,7 @@ func (x *exchange) unstored(err error) {
 
 // refuse keeps, counts and answers.
 func (x *exchange) refuse(status int, reason, detail, hint string) {
-	answer := x.src.Answer.refused(status, reason)
+	answer := x.src.Answer.refused(status)
 	x.keep(answer.Status, reason, detail, hint)
 	answer.write(x.w)
 }
@@ -291,8 +292,9 @@ func (x *exchange) keep(status int, reason, detail, hint string) {
 	kept := &Refusal{
 		ID: refusalID(now, in.sequence.Add(1)), Time: now, Source: x.src.Name,
 		Reason: reason, Status: status, Detail: detail, Hint: hint, BodySize: int64(len(x.body)),
-		Raw: *record(x.r, x.body, &x.src.Credentials),
 	}
+	path, _, _ := strings.Cut(target(x.r), "?")
+	kept.Raw = *recordRefused(x.r, x.body, &x.src.Credentials, in.sources.Load().knownPart(path))
 	if x.body == nil {
 		kept.BodySize = max(x.r.ContentLength, 0)
 	}
@@ -315,35 +317,5 @@ func (x *exchange) recovered() {
 	if x.src == nil {
 		x.src = &source{ledger: x.in.ledger("")}
 	}
-	x.src.Answer.refused(http.StatusInternalServerError, ReasonInternal).write(x.w)
-}
-
-// check refuses what AWS's functions refuse, with their words.
-func (s *AWSStyle) check(contentType string, body []byte) (status int, reason, detail string) {
-	media, _, _ := strings.Cut(contentType, ";")
-	media = strings.TrimSpace(media)
-	form := media == "application/x-www-form-urlencoded"
-	switch {
-	case len(body) == 0:
-		return http.StatusBadRequest, reasonAWSNoBody, "the body is empty"
-	case media != applicationJSON && (!form || !s.Form && !s.Fields):
-		return http.StatusBadRequest, reasonAWSContentType, "the content type is " + media
-	case form && s.Fields:
-		return 0, "", ""
-	}
-	text := body
-	if form {
-		payload, ok := formPayload(body)
-		if !ok {
-			return http.StatusBadRequest, reasonAWSForm, "the form has not exactly one field payload"
-		}
-		text = payload
-	}
-	if !json.Valid(text) {
-		return http.StatusBadRequest, reasonAWSJSON, "the body is not JSON"
-	}
-	if !event.IsObject(text) {
-		return http.StatusInternalServerError, reasonAWSFailedEntry, "the body is not a JSON object"
-	}
-	return 0, "", ""
+	x.src.Answer.refused(http.StatusInternalServerError).write(x.w)
 }

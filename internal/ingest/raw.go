@@ -11,8 +11,15 @@ import (
 	"github.com/grapnel/grapnel/signature"
 )
 
-// alwaysMasked are headers that are never stored, whatever the provider.
-var alwaysMasked = []string{"Authorization", "Cookie", "Proxy-Authorization"}
+// alwaysMasked are headers whose values are never stored, whatever the provider:
+// they let their reader in somewhere.
+var alwaysMasked = []string{
+	"Api-Key", "Authorization", "Cookie", "Proxy-Authorization", "X-Access-Token", "X-Amz-Security-Token",
+	"X-Api-Key", "X-Auth-Token", "X-Gitlab-Token",
+}
+
+// alwaysMaskedQuery are the same for query parameters, in lower case.
+var alwaysMaskedQuery = []string{"access_token", "api_key", "apikey", "auth_token", "key", "password", "secret", "token"}
 
 // record returns what is stored of a request beside its body: headers sorted by
 // name (net/http does not keep their order), with what could be used to send
@@ -49,6 +56,45 @@ func target(r *http.Request) string {
 	return r.URL.RequestURI() // absolute form, as proxies are sent it
 }
 
+// recordRefused is record for a request that was not accepted. A token that was
+// sent to the wrong place is a live token all the same: of the path only what
+// names a source is kept, and no value of the query.
+func recordRefused(r *http.Request, body []byte, creds *signature.Credentials, known string) *store.Raw {
+	raw := record(r, body, creds)
+	if rest, ok := strings.CutPrefix(raw.Path, known); ok && strings.Trim(rest, "/") != "" && len(creds.Segments) == 0 {
+		raw.Path = known + "/" + secret.Redacted
+		raw.Masked = append(raw.Masked, "path")
+	}
+	if raw.Query == "" {
+		return raw
+	}
+	pairs := strings.Split(raw.Query, "&")
+	for i, pair := range pairs {
+		if key, value, found := strings.Cut(pair, "="); found && value != secret.Redacted {
+			pairs[i] = key + "=" + secret.Redacted
+			raw.Masked = append(raw.Masked, "?"+key)
+		} else if !found {
+			pairs[i] = secret.Redacted // a bare word may be the token itself
+			raw.Masked = append(raw.Masked, "?")
+		}
+	}
+	raw.Query = strings.Join(pairs, "&")
+	slices.Sort(raw.Masked)
+	return raw
+}
+
+// knownPart returns the part of a path that may be shown: the longest path of a
+// source that it begins with, else its first two segments.
+func (t *table) knownPart(path string) string {
+	for cut := path; cut != ""; cut = cut[:max(0, strings.LastIndexByte(cut, '/'))] {
+		if _, ok := t.byPath[cut]; ok {
+			return cut
+		}
+	}
+	parts := strings.SplitN(path, "/", 4)
+	return strings.Join(parts[:min(3, len(parts))], "/")
+}
+
 func maskPath(path string, creds *signature.Credentials, raw *store.Raw) string {
 	if len(creds.Segments) == 0 {
 		return path
@@ -69,14 +115,14 @@ func maskPath(path string, creds *signature.Credentials, raw *store.Raw) string 
 }
 
 func maskQuery(query string, creds *signature.Credentials, raw *store.Raw) string {
-	if query == "" || len(creds.Query) == 0 {
+	if query == "" {
 		return query
 	}
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
 		key, _, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(key)
-		if err == nil && slices.Contains(creds.Query, name) {
+		if err != nil || slices.Contains(creds.Query, name) || slices.Contains(alwaysMaskedQuery, strings.ToLower(name)) {
 			pairs[i] = key + "=" + secret.Redacted
 			raw.Masked = append(raw.Masked, "?"+name)
 		}
