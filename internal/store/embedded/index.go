@@ -51,7 +51,7 @@ type index struct {
 	failing error
 
 	mu      sync.Mutex                // guards what follows
-	saved   store.Position            // pos, after everything below it was committed
+	saved   store.Position            // pos, after everything below it was committed; 0 before the start
 	touched map[uint32]store.Position // applied, of the files written since the start
 	floor   uint32                    // segments below are dropped
 	// idRange has the smallest and the largest event id of sealed segments.
@@ -115,6 +115,9 @@ func (x *index) start(ctx context.Context, indexed store.Position, files map[uin
 		}
 	}
 	x.pos = min(pos, x.journal.Horizon())
+	x.mu.Lock()
+	x.saved = x.pos
+	x.mu.Unlock()
 	return nil
 }
 

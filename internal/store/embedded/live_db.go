@@ -167,7 +167,7 @@ type savepoint struct {
 	applied store.Position
 	markAt  store.Position // 0: as it was
 	markID  string
-	indexed store.Position
+	indexed store.Position // 0: as it was
 	indexes map[uint32]store.Position
 }
 
@@ -209,7 +209,8 @@ func saveEntry(ctx context.Context, put, erase *sql.Stmt, e *entry) error {
 }
 
 func saveMeta(ctx context.Context, tx *sql.Tx, sp savepoint) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE meta SET applied = ?, indexed = max(indexed, ?)",
+	// A file that is being made anew takes the position back.
+	if _, err := tx.ExecContext(ctx, "UPDATE meta SET applied = ?1, indexed = CASE ?2 WHEN 0 THEN indexed ELSE ?2 END",
 		posInt(sp.applied), posInt(sp.indexed)); err != nil {
 		return err
 	}
