@@ -66,14 +66,15 @@ func (x *index) ids(number uint32) (low, high []byte, ok bool) {
 	return r[0], r[1], ok
 }
 
-// learnIDs keeps the ids' range of a sealed segment, so that the next look-up need
-// not open its file.
-func (x *index) learnIDs(ctx context.Context, file *segmentIndex) error {
-	if _, _, ok := x.ids(file.number); ok {
+// learnIDs keeps the ids' range of a sealed segment that ends at end, so that the
+// next look-up need not open its file. It does not while the file may lack some.
+func (x *index) learnIDs(ctx context.Context, file *segmentIndex, end store.Position) error {
+	whole := func() bool { return store.Position(x.reached.Load()) >= end }
+	if _, _, ok := x.ids(file.number); ok || !whole() {
 		return nil
 	}
 	low, high, err := file.idRange(ctx)
-	if err != nil {
+	if err != nil || !whole() {
 		return err
 	}
 	x.mu.Lock()
@@ -413,6 +414,7 @@ func (x *index) write(ctx context.Context, number uint32, b *segmentBatch, upTo 
 // throwAway removes a damaged file; the index is behind until it is made anew.
 func (x *index) throwAway(number uint32, why error) error {
 	x.rebuilt(indexName(number), why)
+	x.reached.Store(0) // before anyone can open an empty file
 	if err := x.pool.remove(number); err != nil {
 		return fmt.Errorf("removing %s: %w", indexName(number), err)
 	}

@@ -80,7 +80,7 @@ func (s *Store) EventsByID(ctx context.Context, id string) ([]*store.Event, erro
 		err := s.withIndex(ctx, seg.Number, func(file *segmentIndex) error {
 			found = found[:0]
 			if seg.Sealed {
-				if err := s.index.learnIDs(ctx, file); err != nil {
+				if err := s.index.learnIDs(ctx, file, seg.Start()+store.Position(seg.Bytes)); err != nil {
 					return err
 				}
 			}

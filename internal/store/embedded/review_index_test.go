@@ -119,3 +119,47 @@ func TestTheIndexLagOfAStoreAtRestIsZero(t *testing.T) {
 		t.Errorf("IndexLag = %d", lag)
 	}
 }
+
+func TestEventsAreFoundByIDWhileSegmentsRoll(t *testing.T) {
+	t.Parallel()
+	s := opened(t, embedded.Config{Dir: t.TempDir(), SegmentBytes: 12 << 10})
+	defer shut(t, s)
+	done := make(chan struct{})
+	ids := make(chan event.ID, 1000)
+	go func() {
+		defer close(done)
+		for id := range ids {
+			if _, err := s.EventsByID(t.Context(), string(id)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	var all []*store.Event
+	for range 1500 {
+		e := plain()
+		if err := s.Append(t.Context(), &store.Batch{Events: []*store.Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+		select {
+		case ids <- e.Envelope.ID:
+		default:
+		}
+	}
+	close(ids)
+	<-done
+	missing := 0
+	for _, e := range all {
+		found, err := s.EventsByID(t.Context(), string(e.Envelope.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) != 1 {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%d of %d events cannot be found by their id", missing, len(all))
+	}
+}
