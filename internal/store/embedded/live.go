@@ -240,6 +240,11 @@ func (l *live) catchUp(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading the journal for live.db: %w", err)
 		}
+		// What the journal shows before the feed had it would come again, and say
+		// only then that its appender took it in hand.
+		if err := l.feed.await(ctx, next); err != nil {
+			return err
+		}
 		if done, err := l.advance(ctx, changes, next); done || err != nil {
 			return err
 		}
@@ -290,7 +295,11 @@ func (l *live) recover(ctx context.Context, horizon store.Position) error {
 	l.mu.Lock()
 	l.syncBelow = horizon
 	l.mu.Unlock()
-	return l.catchUp(ctx)
+	err := l.catchUp(ctx)
+	if err != nil && damaged(err) {
+		l.report(ctx, err) // the next try begins with a new file
+	}
+	return err
 }
 
 func (l *live) holdInterrupted(ctx context.Context) error {
