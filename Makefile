@@ -24,9 +24,9 @@ test-real: ## the libraries with which providers sign and receivers verify, from
 crash: ## the long form of the crash rounds: kill -9 under load, every acknowledged event accounted for
 	GRAPNEL_CRASH_ROUNDS=500 $(GO) test -count=1 -timeout 60m -v -run 'TestCrash' ./internal/e2e/...
 
-bench: ## the hot path, and the whole binary against the limits of this machine
+bench: build ## the hot path, and the whole binary against the limits of this machine
 	$(GO) test -run '^$$' -bench . -benchmem ./event ./pattern ./transform ./signature ./internal/store/... ./internal/deliver ./internal/ingest ./internal/bus ./internal/destination/...
-	$(GO) run ./cmd/grapnel bench
+	$(BIN)/grapnel bench --full
 
 lint: $(BIN)/golangci-lint ## golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run ./...

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,8 +48,9 @@ type Config struct {
 
 // Bus publishes events. It is safe for concurrent use.
 type Bus struct {
-	config   Config
-	snapshot atomic.Pointer[Snapshot]
+	config    Config
+	snapshot  atomic.Pointer[Snapshot]
+	scratches sync.Pool // of *scratch
 }
 
 // New returns a bus without rules; Configure gives it some.
@@ -125,12 +127,14 @@ func (b *Bus) matchOne(snap *Snapshot, ev *store.Event) error {
 	if ev.DuplicateOf != 0 && !ev.Redeliver {
 		return nil
 	}
-	var scratch [16]int
-	var head [1024]byte
-	matched, err := rules.set.MatchEvent(pattern.Event{
-		Envelope: ev.Envelope.AppendHead(head[:0]),
-		Detail:   detailOf(&ev.Envelope),
-	}, scratch[:0])
+	s, ok := b.scratches.Get().(*scratch)
+	if !ok {
+		s = &scratch{head: make([]byte, 0, 1024)}
+	}
+	defer b.scratches.Put(s)
+	s.head = ev.Envelope.AppendHead(s.head[:0])
+	matched, err := rules.set.MatchEvent(pattern.Event{Envelope: s.head, Detail: detailOf(&ev.Envelope)}, s.matched[:0])
+	s.matched = matched
 	switch {
 	case errors.Is(err, pattern.ErrTooComplex):
 		// An event made to be hard to match. What could be decided counts.
@@ -151,6 +155,12 @@ func (b *Bus) matchOne(snap *Snapshot, ev *store.Event) error {
 		}
 	}
 	return nil
+}
+
+// scratch is the memory of one match; nothing of it is kept.
+type scratch struct {
+	head    []byte
+	matched []int
 }
 
 func detailOf(e *event.Envelope) []byte {

@@ -310,3 +310,21 @@ func (null) Submit(_ *store.Batch, done func(error))    { done(nil) }
 func (null) Deliver(*store.Event, []*store.Delivery)    {}
 func (null) Matched(string)                             {}
 func (null) Unmatched(string)                           {}
+
+// Whoever publishes relies on it: with no rule at all, every byte is still read.
+func TestEventsAreReadEvenWithoutRules(t *testing.T) {
+	t.Parallel()
+	b, w := newBus(t)
+	for _, detail := range []string{`{"a":}`, `{"a":1,}`, `{a:1}`, `{"a":"` + "\x01" + `"}`, `{"a":tru}`, `{"a":01}`, `{"a":1}}`, `{"a":{"b":[1,2}]}`} {
+		err := b.Publish(t.Context(), &store.Batch{Events: []*store.Event{push(detail)}})
+		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != "malformed_event" {
+			t.Errorf("detail %s: %v", detail, err)
+		}
+	}
+	if len(w.batches) != 0 {
+		t.Errorf("%d batches were committed", len(w.batches))
+	}
+	if err := b.Publish(t.Context(), &store.Batch{Events: []*store.Event{push(` {"a":[1,{"b":null}]} `)}}); err != nil {
+		t.Error(err)
+	}
+}

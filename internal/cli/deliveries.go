@@ -217,7 +217,10 @@ func (a *app) confirmRetry(ctx context.Context, c *client.Client, b *bulkFlags) 
 		return false, nil
 	}
 	_, _ = fmt.Fprintf(a.note, "Retry %s, %g a second? [y/N] ", deliveriesText(count.Matched), b.rate) // kept in note.err
-	answer, _ := bufio.NewReader(a.env.Stdin).ReadString('\n')                                         // the end of input is a no
+	answer, err := bufio.NewReader(a.env.Stdin).ReadString('\n')
+	if err != nil && answer == "" { // a device that is no terminal, such as /dev/null
+		return false, usage("add --yes, or see what it would do with --dry-run", "a retry of many deliveries wants a confirmation")
+	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", nil
 }

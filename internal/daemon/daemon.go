@@ -83,6 +83,13 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
+// When a segment of the journal is sealed: retention drops whole segments, so
+// that there must be several of them within its limits.
+const (
+	segmentBytes = 512 << 20
+	segmentAge   = 24 * time.Hour
+)
+
 // New reads the configuration, opens the store and binds both ports; nothing is
 // served and nothing delivered before Start. Errors of the configuration are a
 // *ConfigError. On error nothing is left open.
@@ -176,13 +183,14 @@ func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
 	}
 	opened, err := embedded.Open(ctx, embedded.Config{
 		Dir: cfg.Data, Now: d.opts.Now, Log: obs.Component(d.log, "store"),
+		SegmentBytes: min(segmentBytes, cfg.Retention.Bytes/8), SegmentAge: min(segmentAge, cfg.Retention.Age/8),
 	})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", cfg.Data, err)
 	}
 	d.store = opened
 	d.group.OnStop("store", func(context.Context) error { return opened.Close() })
-	if d.token, err = adminToken(filepath.Join(cfg.Data, TokenFile)); err != nil {
+	if d.token, err = adminToken(filepath.Join(cfg.Data, TokenFile), d.log); err != nil {
 		return err
 	}
 	if d.genKey, err = generationKey(ctx, d.store); err != nil {

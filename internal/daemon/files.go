@@ -22,9 +22,13 @@ import (
 const TokenFile = "admin.token"
 
 // adminToken reads the admin token, or makes one at the first start.
-func adminToken(path string) (secret.String, error) {
+func adminToken(path string, log *slog.Logger) (secret.String, error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			log.Warn("the admin token can be read by others", slog.String("file", path),
+				slog.String("mode", info.Mode().Perm().String()), slog.String("hint", "chmod 600 "+path))
+		}
 		token := strings.TrimSpace(string(text))
 		if len(token) < 16 {
 			return secret.String{}, fault.New(fault.Invalid, "admin_token_too_short",

@@ -199,7 +199,7 @@ func excerpt(answer []byte) []byte {
 }
 
 // reasonOf puts the class before the message, which is how the reasons of
-// attempts_used and deadline_passed begin: classIn finds it again.
+// rejected and deadline_passed begin: classIn finds it again.
 func reasonOf(class destination.Class, message string) string {
 	if message == "" {
 		message = class.Info().What

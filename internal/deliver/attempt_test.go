@@ -102,7 +102,7 @@ func TestEveryClassHasItsConsequence(t *testing.T) {
 		destination.BlockedAddress: dead, destination.Redirect: dead, destination.BadRequest: dead, destination.Forbidden: dead,
 		destination.NotFound: dead, destination.Gone: dead, destination.TooLarge: dead, destination.Rejected: dead,
 		destination.InputFailed: dead, destination.TooManyHops: dead, destination.TargetRemoved: dead,
-		destination.DeadlinePassed: dead, destination.AttemptsUsed: dead, destination.EventGone: dead,
+		destination.DeadlinePassed: dead, destination.EventGone: dead,
 	}
 	for _, row := range destination.Classes() {
 		t.Run(string(row.Class), func(t *testing.T) {
@@ -253,8 +253,8 @@ func TestPolicyEndsAfterItsAttempts(t *testing.T) {
 		w := begin(t, s)
 		id := w.publish(to("crm"))[0]
 		time.Sleep(time.Minute)
-		r := w.wantState(t, id, store.Dead, destination.AttemptsUsed)
-		if r.Reason != "function_failed: it raised KeyError (attempt 3 of 3)" || r.Attempts != 3 || len(f.calls()) != 3 {
+		r := w.wantState(t, id, store.Dead, destination.FunctionFailed)
+		if r.Reason != "it raised KeyError (attempt 3 of 3)" || r.Attempts != 3 || len(f.calls()) != 3 {
 			t.Errorf("reason %q after %d attempts and %d requests", r.Reason, r.Attempts, len(f.calls()))
 		}
 		for i, c := range f.calls() {
@@ -281,7 +281,7 @@ func TestDefaultPolicyEndsByAttemptsOrAge(t *testing.T) {
 			switch {
 			case r.State != store.Dead, r.Attempts > 185, r.Attempts < 150:
 				t.Errorf("%s after %d attempts", r.State, r.Attempts)
-			case r.Attempts == 185 && r.Class != string(destination.AttemptsUsed),
+			case r.Attempts == 185 && r.Class != string(destination.FunctionFailed),
 				r.Attempts < 185 && r.Class != string(destination.DeadlinePassed):
 				t.Errorf("class %s after %d attempts", r.Class, r.Attempts)
 			}

@@ -159,7 +159,6 @@ var effects = map[destination.Class]effect{
 	destination.TooManyHops:      neutral,
 	destination.TargetRemoved:    neutral,
 	destination.DeadlinePassed:   neutral,
-	destination.AttemptsUsed:     neutral,
 	destination.EventGone:        neutral,
 	destination.StoppedInBetween: neutral,
 }

@@ -62,30 +62,26 @@ func (e *Engine) deadLetterAttributes(ctx context.Context, plan *Plan, j *job) m
 			slog.String("delivery", ended.String()), slog.Any("error", err))
 		return words
 	}
-	class, reason := destination.Class(known.Class), known.Reason
+	class, reason, attempted := destination.Class(known.Class), known.Reason, false
 	for _, o := range known.Outcomes { // a retry by hand may have gone on since
 		if o.State == store.Dead {
-			class, reason = destination.Class(o.Class), o.Reason
+			class, reason, attempted = destination.Class(o.Class), o.Reason, o.Attempt > 0
 		}
 	}
 	words["ERROR_MESSAGE"] = reason
 	words["RETRY_ATTEMPTS"] = strconv.Itoa(max(0, known.Attempts-1))
-	if condition := exhausted[class]; condition != "" {
-		words["EXHAUSTED_RETRY_CONDITION"] = condition
+	switch {
+	case class == destination.DeadlinePassed || class == destination.TargetRemoved:
+		words["EXHAUSTED_RETRY_CONDITION"] = "MaximumEventAgeInSeconds"
+	case attempted && class.Retry() != destination.RetryNever:
+		// An attempt that is worth another one ends a delivery only as the last.
+		words["EXHAUSTED_RETRY_CONDITION"] = "MaximumRetryAttempts"
 	}
 	if last := classIn(reason); last != "" {
 		class = last
 	}
 	words["ERROR_CODE"] = ErrorCode(class)
 	return words
-}
-
-// exhausted maps the classes that are the end of a retry policy to what
-// EventBridge calls them.
-var exhausted = map[destination.Class]string{
-	destination.AttemptsUsed:   "MaximumRetryAttempts",
-	destination.DeadlinePassed: "MaximumEventAgeInSeconds",
-	destination.TargetRemoved:  "MaximumEventAgeInSeconds",
 }
 
 // errorCodes maps every class to the ERROR_CODE of EventBridge that comes
@@ -122,11 +118,10 @@ var errorCodes = map[destination.Class]string{
 	destination.InternalError:    "INTERNAL_ERROR",
 	destination.StoppedInBetween: "INTERNAL_ERROR",
 	destination.DeadlinePassed:   "UNKNOWN",
-	destination.AttemptsUsed:     "UNKNOWN",
 }
 
 // ErrorCode returns the ERROR_CODE of EventBridge that comes nearest to a class.
-// deadline_passed and attempts_used name no cause by themselves: UNKNOWN.
+// deadline_passed names no cause by itself: UNKNOWN.
 func ErrorCode(class destination.Class) string {
 	if code := errorCodes[class]; code != "" {
 		return code

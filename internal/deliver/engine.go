@@ -183,7 +183,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.laneLocked(name)
 	}
 	for name, l := range *e.lanes.Load() {
-		l.setDisabled(flags[name])
+		e.show(l, l.setDisabled(flags[name]))
 	}
 	lasting := context.WithoutCancel(ctx)
 	e.base, e.abort = context.WithCancelCause(lasting)

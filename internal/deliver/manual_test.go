@@ -26,7 +26,7 @@ func TestRetryGoesOnWithTheSameDelivery(t *testing.T) {
 		w := begin(t, s)
 		id := w.publish(to("crm"))[0]
 		time.Sleep(time.Minute)
-		w.wantState(t, id, store.Dead, destination.AttemptsUsed)
+		w.wantState(t, id, store.Dead, destination.FunctionFailed)
 		for range 2 {
 			if err := w.engine.Retry(t.Context(), id, "cli"); err != nil {
 				t.Fatal(err)
@@ -37,10 +37,10 @@ func TestRetryGoesOnWithTheSameDelivery(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		r := w.wantState(t, id, store.Dead, destination.AttemptsUsed)
-		want := "1 pending function_failed 0\n2 dead attempts_used 0\n" +
-			"0 pending  0\n3 pending function_failed 0\n4 dead attempts_used 0\n" +
-			"0 pending  0\n5 pending function_failed 0\n6 dead attempts_used 0\n"
+		r := w.wantState(t, id, store.Dead, destination.FunctionFailed)
+		want := "1 pending function_failed 0\n2 dead function_failed 0\n" +
+			"0 pending  0\n3 pending function_failed 0\n4 dead function_failed 0\n" +
+			"0 pending  0\n5 pending function_failed 0\n6 dead function_failed 0\n"
 		if diff := cmp.Diff(want, describe(r.Outcomes)); diff != "" {
 			t.Errorf("outcomes (-want +got):\n%s", diff)
 		}

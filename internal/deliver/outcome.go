@@ -64,8 +64,7 @@ func (e *Engine) failedRecord(s *Snapshot, plan *Plan, j *job, res *result, l *l
 	case retry == destination.RetryNever:
 		e.end(s, r, plan, j)
 	case o.Counted && counted >= plan.Retry.Attempts:
-		o.Class = string(destination.AttemptsUsed)
-		o.Reason = fmt.Sprintf("%s (attempt %d of %d)", reasonOf(err.Class, err.Message), counted, plan.Retry.Attempts)
+		o.Reason = fmt.Sprintf("%s (attempt %d of %d)", o.Reason, counted, plan.Retry.Attempts)
 		e.end(s, r, plan, j)
 	default:
 		o.State = store.Pending

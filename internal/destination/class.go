@@ -49,7 +49,6 @@ const (
 	TooManyHops      Class = "too_many_hops"
 	TargetRemoved    Class = "target_removed"
 	DeadlinePassed   Class = "deadline_passed"
-	AttemptsUsed     Class = "attempts_used"
 	EventGone        Class = "event_gone"
 	InternalError    Class = "internal"
 	StoppedInBetween Class = "stopped"
@@ -190,10 +189,6 @@ var classes = []ClassInfo{
 	},
 	{
 		DeadlinePassed, RetryNever, "The delivery's maximum age passed.",
-		"Correct what the last attempt named, then retry the delivery.",
-	},
-	{
-		AttemptsUsed, RetryNever, "All attempts of the retry policy are used up.",
 		"Correct what the last attempt named, then retry the delivery.",
 	},
 	{

@@ -21,7 +21,9 @@ import (
 )
 
 // Publisher is the door through which accepted events go. Publish returns when
-// the batch is synced; its errors are those of store.Journal.Append.
+// the batch is synced; its errors are those of store.Journal.Append, and Invalid
+// with code malformed_event for a detail that is not a JSON object, or nested
+// deeper than a matcher reads.
 type Publisher interface {
 	Publish(ctx context.Context, batch *store.Batch) error
 }

@@ -48,6 +48,9 @@ func (j *journal) Publish(_ context.Context, batch *store.Batch) error {
 		return j.broken
 	}
 	for _, ev := range batch.Events {
+		if !event.IsObject(ev.Envelope.Detail) {
+			return fault.New(fault.Invalid, "malformed_event", "no JSON object") // as the bus does
+		}
 		if first, ok := j.keys[ev.DedupeKey]; ok && ev.DedupeKey != "" {
 			return &store.DuplicateError{First: first.At, ID: first.Envelope.ID}
 		}
@@ -347,6 +350,7 @@ func TestBodiesOfAnyKindAreKeptAsTheyAreAndWrapped(t *testing.T) {
 		"array":           {"application/json", `[1, {"a":2}]`, `{"body":[1, {"a":2}],"content_type":"application/json"}`},
 		"string":          {"application/json", `"x"`, `{"body":"x","content_type":"application/json"}`},
 		"broken":          {"application/json", `{"a":`, `{"body":"{\"a\":","content_type":"application/json"}`},
+		"almost JSON":     {"application/json", `{"a":}`, `{"body":"{\"a\":}","content_type":"application/json"}`},
 		"text":            {"text/plain", "hi \"there\"\n", `{"body":"hi \"there\"\n","content_type":"text/plain"}`},
 		"bytes":           {"application/octet-stream", "\xff\x00", `{"body_base64":"/wA=","content_type":"application/octet-stream"}`},
 		"JSON not UTF-8":  {"application/json", "{\"a\":\"\xff\"}", `{"body_base64":"eyJhIjoi/yJ9","content_type":"application/json"}`},

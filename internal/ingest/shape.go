@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"mime"
@@ -26,10 +27,16 @@ func shape(contentType string, body []byte, style FormStyle) shaped {
 			return s
 		}
 	}
-	if event.IsObject(body) && utf8.Valid(body) {
+	if looksLikeObject(body) && utf8.Valid(body) {
+		// Publish reads every byte of it and refuses what is not JSON after all.
 		return shaped{detail: body, isBody: true}
 	}
 	return shaped{detail: wrap(contentType, body)}
+}
+
+func looksLikeObject(body []byte) bool {
+	text := bytes.Trim(body, " \t\r\n")
+	return len(text) > 1 && text[0] == '{' && text[len(text)-1] == '}'
 }
 
 func isForm(contentType string) bool {
