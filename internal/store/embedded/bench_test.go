@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,6 +93,7 @@ func BenchmarkFullCycle(b *testing.B) {
 }
 
 func cycle(b *testing.B, s *embedded.Store, e *store.Event, took *time.Duration, outcomes *sync.WaitGroup) {
+	b.Helper()
 	begin := time.Now()
 	if err := s.Append(context.Background(), &store.Batch{Events: []*store.Event{e}, Claimed: true}); err != nil {
 		b.Error(err)
@@ -153,6 +155,7 @@ func BenchmarkMillion(b *testing.B) {
 }
 
 func askMillion(b *testing.B, s *embedded.Store, id store.DeliveryID) {
+	b.Helper()
 	ctx := b.Context()
 	e, err := s.Event(ctx, id.Event)
 	if err != nil {
@@ -160,6 +163,7 @@ func askMillion(b *testing.B, s *embedded.Store, id store.DeliveryID) {
 	}
 	events := func(q store.EventQuery) func(*testing.B) {
 		return func(b *testing.B) {
+			b.Helper()
 			for b.Loop() {
 				if page, err := s.Events(ctx, q); err != nil || len(page.Events) == 0 {
 					b.Fatal(len(page.Events), err)
@@ -169,6 +173,7 @@ func askMillion(b *testing.B, s *embedded.Store, id store.DeliveryID) {
 	}
 	deliveries := func(q store.DeliveryQuery) func(*testing.B) {
 		return func(b *testing.B) {
+			b.Helper()
 			for b.Loop() {
 				if page, err := s.Deliveries(ctx, q); err != nil || len(page.Deliveries) == 0 {
 					b.Fatal(len(page.Deliveries), err)
@@ -212,6 +217,7 @@ func askMillion(b *testing.B, s *embedded.Store, id store.DeliveryID) {
 }
 
 func openMillion(b *testing.B, dir string) {
+	b.Helper()
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			s := openBench(b, dir)
@@ -224,6 +230,7 @@ func openMillion(b *testing.B, dir string) {
 	})
 	until := func(what string, fn func(s *embedded.Store) error) func(*testing.B) {
 		return func(b *testing.B) {
+			b.Helper()
 			for b.Loop() {
 				s := openBench(b, dir)
 				if err := fn(s); err != nil {
@@ -243,7 +250,7 @@ func openMillion(b *testing.B, dir string) {
 	}))
 	b.Run("open-until-the-first-keyed-append", until("append", func(s *embedded.Store) error {
 		e := sample(0)
-		e.DedupeKey = fmt.Sprint(rand.Uint64()) //nolint:gosec // a name
+		e.DedupeKey = strconv.FormatUint(rand.Uint64(), 10)
 		return s.Append(context.Background(), &store.Batch{Events: []*store.Event{e}, Claimed: true})
 	}))
 }

@@ -18,13 +18,6 @@ import (
 	"github.com/grapnel/grapnel/internal/store/journal"
 )
 
-// Bounds of the index's feed.
-const (
-	indexFeedLimit = 1 << 18 // changes waiting; beyond that the journal keeps them
-	indexFlushAt   = 1 << 14 // changes that are applied without waiting for the interval
-	indexChunk     = 1 << 14 // records read from the journal at a time
-)
-
 // index is the view that lists are made from: one file per segment, into which
 // goes what concerns the segment's events, wherever in the journal it stands.
 //
@@ -36,6 +29,7 @@ type index struct {
 	journal     *journal.Journal
 	feed        *feed
 	pool        *pool
+	limits      limits
 	fingerprint func(string) uint64
 	log         *slog.Logger
 	rebuilt     func(view string, why error)
@@ -172,7 +166,7 @@ func (x *index) run(ctx context.Context, every time.Duration) {
 			return
 		case <-x.feed.notify:
 			switch {
-			case x.feed.waiting() >= indexFlushAt || x.feed.lost():
+			case x.feed.waiting() >= x.limits.indexFlush || x.feed.lost():
 				timer.Reset(0)
 			case !armed:
 				timer.Reset(every)
@@ -254,7 +248,7 @@ func (x *index) drain(ctx context.Context) error {
 	}
 	changes, end, overflow := x.feed.take()
 	x.backlog = append(x.backlog, changes...)
-	if overflow || len(x.backlog) > indexFeedLimit {
+	if overflow || len(x.backlog) > x.limits.indexFeed {
 		x.fallBehind()
 		return nil
 	}
@@ -287,7 +281,7 @@ func (x *index) catchUp(ctx context.Context) error {
 		}
 		from := x.pos
 		x.unlock()
-		changes, next, err := readChunk(ctx, x.journal, from, indexChunk)
+		changes, next, err := readChunk(ctx, x.journal, from, x.limits.chunk)
 		if err != nil {
 			return fmt.Errorf("reading the journal for the index: %w", err)
 		}
@@ -402,10 +396,9 @@ func (x *index) write(ctx context.Context, number uint32, b *segmentBatch, upTo 
 	if err != nil {
 		return err
 	}
-	err = s.apply(ctx, b, x.fingerprint, upTo)
-	x.pool.put(s)
-	if err != nil {
-		return errors.Join(err, x.pool.reopen(number))
+	defer x.pool.put(s)
+	if err := s.apply(ctx, b, x.fingerprint, upTo); err != nil {
+		return err
 	}
 	x.applied[number] = upTo
 	return nil

@@ -14,15 +14,6 @@ import (
 	"github.com/grapnel/grapnel/internal/store/journal"
 )
 
-// Bounds of the live view's memory.
-const (
-	liveFeedLimit = 1 << 17 // changes waiting for the view
-	liveFlushAt   = 1 << 14 // entries that differ from live.db before they are written early
-	liveDirtyMax  = 1 << 19 // such entries when live.db cannot be written; then the journal keeps them
-	queueLimit    = 512     // entries of a destination in memory, half of what triggers a cut
-	chunkSize     = 4096    // records read from the journal at a time
-)
-
 // historian returns the delivery and its standing from its outcomes below before.
 // ok is false if there is no such delivery.
 type historian func(ctx context.Context, id store.DeliveryID, before store.Position) (d deliveryRow, s standing, ok bool, err error)
@@ -30,14 +21,14 @@ type historian func(ctx context.Context, id store.DeliveryID, before store.Posit
 // live is the view of the deliveries that are not final: the entries in memory
 // over the rows of live.db. An entry is in memory while it is leased, while it
 // differs from its row, or while it is near the front of a queue; memory is
-// therefore bounded by what callers hold and by the constants above, not by the
-// number of pending deliveries.
+// therefore bounded by what callers hold and by the limits, not by the number of
+// pending deliveries.
 type live struct {
 	dir     string
 	journal *journal.Journal
 	feed    *feed
 	history historian
-	now     func() time.Time
+	limits  limits
 	log     *slog.Logger
 	wakeup  chan struct{} // capacity 1; what Store.Wake returns
 	// indexSaved returns how far the index files are, to be saved with the rows.
@@ -82,7 +73,7 @@ func (l *live) open(ctx context.Context) error {
 	l.told = math.MaxInt64
 	l.db, l.pos, l.pending, l.held = db, db.applied, db.pending, db.held
 	l.entries, l.dests = map[store.DeliveryID]*entry{}, map[string]*queue{}
-	l.deadlines = newQueue(byDeadline, queueLimit)
+	l.deadlines = newQueue(byDeadline, l.limits.liveQueue)
 	l.dirty, l.backlog, l.released = nil, nil, map[store.DeliveryID]struct{}{}
 	if l.behind == nil {
 		l.behind = make(chan struct{})
@@ -117,7 +108,7 @@ func (l *live) run(ctx context.Context, every time.Duration) {
 func (l *live) follow(ctx context.Context) {
 	l.mu.Lock()
 	err := l.drain(ctx, l.history)
-	if err == nil && l.behind == nil && len(l.dirty) >= liveFlushAt {
+	if err == nil && l.behind == nil && len(l.dirty) >= l.limits.liveFlush {
 		err = l.flush(ctx)
 	}
 	behind := l.behind != nil
@@ -190,7 +181,7 @@ func (l *live) rebuild(ctx context.Context, why error) error {
 // delivery's history if history is nil. After an error nothing may be flushed:
 // pos says less than what was processed.
 func (l *live) drain(ctx context.Context, history historian) error {
-	if l.behind != nil || l.failing && len(l.dirty) >= liveDirtyMax {
+	if l.behind != nil || l.failing && len(l.dirty) >= l.limits.liveDirty {
 		return nil
 	}
 	changes, end, overflow := l.feed.take()
@@ -236,7 +227,7 @@ func (l *live) catchUp(ctx context.Context) error {
 		l.mu.Lock()
 		from := l.pos
 		l.mu.Unlock()
-		changes, next, err := readChunk(ctx, l.journal, from, chunkSize)
+		changes, next, err := readChunk(ctx, l.journal, from, l.limits.chunk)
 		if err != nil {
 			return fmt.Errorf("reading the journal for live.db: %w", err)
 		}
@@ -260,7 +251,7 @@ func (l *live) advance(ctx context.Context, changes []change, next store.Positio
 		}
 	}
 	l.pos = max(l.pos, next)
-	if len(l.dirty) >= liveFlushAt {
+	if len(l.dirty) >= l.limits.liveFlush {
 		if err := l.flush(ctx); err != nil {
 			return false, err
 		}
@@ -513,7 +504,7 @@ func (l *live) evict(e *entry) {
 func (l *live) dest(name string) *queue {
 	q := l.dests[name]
 	if q == nil {
-		q = newQueue(byDue, queueLimit)
+		q = newQueue(byDue, l.limits.liveQueue)
 		l.dests[name] = q
 	}
 	return q

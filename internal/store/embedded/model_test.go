@@ -15,6 +15,11 @@ func TestModel(t *testing.T) {
 	storetest.Model(t, open, harmViews)
 }
 
+func TestModelWithTightMemory(t *testing.T) {
+	t.Parallel()
+	storetest.Model(t, openTight, harmViews)
+}
+
 // harmViews does to some view whatever can happen to a file.
 func harmViews(t *rapid.T, dir string) {
 	var views []string
@@ -27,7 +32,7 @@ func harmViews(t *rapid.T, dir string) {
 	}
 	for range rapid.IntRange(1, 3).Draw(t, "files") {
 		name := rapid.SampledFrom(views).Draw(t, "file")
-		text, err := os.ReadFile(name) //nolint:gosec // in a directory of the test
+		text, err := os.ReadFile(name)
 		if err != nil {
 			continue // removed before
 		}

@@ -80,13 +80,6 @@ func (p *pool) remove(number uint32) error {
 	return errors.Join(p.closeLocked(number), removeDB(filepath.Join(p.dir, indexName(number))))
 }
 
-// reopen closes the file when nobody uses it, so that the next get reads it anew.
-func (p *pool) reopen(number uint32) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closeLocked(number)
-}
-
 func (p *pool) closeLocked(number uint32) error {
 	for {
 		i := slices.IndexFunc(p.open, func(s *segmentIndex) bool { return s.number == number })

@@ -84,7 +84,7 @@ func (s *Store) dropSegment(ctx context.Context, seg journal.Segment, dropped *s
 	if err := s.index.drop(ctx, seg.Number+1); err != nil {
 		return fmt.Errorf("removing its index: %w", err)
 	}
-	if err := s.journal.Drop(seg.Number); err != nil { //nolint:contextcheck // a drop is not given up half way
+	if err := s.journal.Drop(seg.Number); err != nil {
 		return err
 	}
 	dropped.Segments++

@@ -21,7 +21,7 @@ const sqlitePage = 4096
 // returns how many those were.
 func harmPages(t *testing.T, name string, harm func(number int, page []byte) bool) int {
 	t.Helper()
-	text, err := os.ReadFile(name) //nolint:gosec // in a directory of the test
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func lateRow(i int, page []byte) bool {
 }
 
 // claimAll claims for destination x until it has n deliveries or time is up.
-func claimAll(t *testing.T, s *embedded.Store, n int) map[store.DeliveryID]int {
+func claimAll(t *testing.T, s *embedded.Store, n int) {
 	t.Helper()
 	got := map[store.DeliveryID]int{}
 	var last error
@@ -65,7 +65,6 @@ func claimAll(t *testing.T, s *embedded.Store, n int) map[store.DeliveryID]int {
 	if len(got) != n {
 		t.Errorf("claimed %d deliveries, want %d; the last error was %v", len(got), n, last)
 	}
-	return got
 }
 
 func TestALiveFileIsMadeAnewWhereverItIsDamaged(t *testing.T) {
@@ -79,6 +78,7 @@ func TestALiveFileIsMadeAnewWhereverItIsDamaged(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			s := opened(t, embedded.Config{Dir: dir})
 			fillStore(t, s, n, func(int) *store.Event { return plain(bound()) })
@@ -104,7 +104,7 @@ func TestALiveFileDamagedAndBehindIsMadeAnew(t *testing.T) {
 	s := opened(t, embedded.Config{Dir: dir})
 	all := fillStore(t, s, n, func(int) *store.Event { return plain(bound()) })
 	shut(t, s)
-	old, err := os.ReadFile(live) //nolint:gosec // in a directory of the test
+	old, err := os.ReadFile(live)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,17 +138,28 @@ func (s *segmentIndex) check(ctx context.Context, j *journal.Journal) error {
 		Scan(&applied, &markAt, &markID); err != nil {
 		return staleIfMissing(err)
 	}
-	s.applied, s.marked = max(intPos(applied), s.start()), markAt != 0
+	s.applied = max(intPos(applied), s.start())
 	if err := checkMark(j, intPos(applied), intPos(markAt), markID); err != nil {
 		return err
 	}
+	return s.load(ctx)
+}
+
+// load reads what is kept in memory: at the beginning, and after a transaction
+// that failed.
+func (s *segmentIndex) load(ctx context.Context) error {
 	if err := s.loadTuples(ctx); err != nil {
+		return err
+	}
+	if err := s.read.QueryRowContext(ctx, "SELECT mark_at <> 0 FROM meta").Scan(&s.marked); err != nil {
 		return err
 	}
 	return s.loadBlock(ctx)
 }
 
 func (s *segmentIndex) loadTuples(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.kinds, s.kind = map[kind]int64{}, map[int64]kind{}
 	s.aims, s.aim = map[aim]int64{}, map[int64]aim{}
 	err := rows(ctx, s.read, "SELECT id, bus, source, kind, endpoint FROM kinds", nil, func(r *sql.Rows) error {

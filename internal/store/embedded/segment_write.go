@@ -66,8 +66,7 @@ func (b *segmentBatch) addOutcome(o *outcomeRow) {
 }
 
 // apply writes the batch, and that the file contains all below upTo, in one
-// transaction. After an error the file must be opened anew: what is in memory may
-// not be in the file.
+// transaction. After an error nothing of it is there.
 func (s *segmentIndex) apply(ctx context.Context, b *segmentBatch, fingerprint func(string) uint64, upTo store.Position) error {
 	if err := s.prepare(ctx); err != nil {
 		return fmt.Errorf("writing %s: %w", s.path, err)
@@ -88,7 +87,7 @@ func (s *segmentIndex) apply(ctx context.Context, b *segmentBatch, fingerprint f
 		return w.meta(ctx, b, upTo)
 	})
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", s.path, err)
+		return errors.Join(fmt.Errorf("writing %s: %w", s.path, err), s.load(ctx))
 	}
 	s.applied = upTo
 	return nil
@@ -180,6 +179,7 @@ func (w *segmentWriter) blocks(ctx context.Context, events []*eventRow) error {
 
 func (s *segmentIndex) loadBlock(ctx context.Context) error {
 	var first, last int64
+	s.block = block{}
 	b := &s.block
 	err := s.read.QueryRowContext(ctx, "SELECT first, last, events, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1").
 		Scan(&first, &last, &b.events, &b.oldest, &b.newest)

@@ -45,6 +45,25 @@ type Config struct {
 	Log *slog.Logger
 
 	fingerprint func(string) uint64
+	limits      limits
+}
+
+// limits bound the memory of the views.
+type limits struct {
+	liveFeed  int // changes waiting for live.db; beyond that the journal keeps them
+	liveFlush int // entries that differ from live.db before they are written early
+	liveDirty int // such entries when live.db cannot be written; then the journal keeps them
+	liveQueue int // deliveries of a destination in memory, half of what triggers a cut
+
+	indexFeed  int // changes waiting for the indexes; beyond that the journal keeps them
+	indexFlush int // changes that are applied without waiting for the interval
+
+	chunk int // records read from the journal at a time
+}
+
+var defaultLimits = limits{
+	liveFeed: 1 << 17, liveFlush: 1 << 14, liveDirty: 1 << 19, liveQueue: 512,
+	indexFeed: 1 << 18, indexFlush: 1 << 14, chunk: 1 << 13,
 }
 
 const (
@@ -68,6 +87,9 @@ func (c *Config) fill() {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.limits == (limits{}) {
+		c.limits = defaultLimits
 	}
 	if c.fingerprint == nil {
 		c.fingerprint = fingerprint
@@ -118,11 +140,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.fill()
 	s := &Store{cfg: cfg, now: cfg.Now, log: cfg.Log}
 	s.live = &live{
-		dir: cfg.Dir, feed: newFeed(liveFeedLimit, true), now: cfg.Now, log: cfg.Log,
+		dir: cfg.Dir, feed: newFeed(cfg.limits.liveFeed, true), limits: cfg.limits, log: cfg.Log,
 		wakeup: make(chan struct{}, 1), rebuilt: s.rebuilt,
 	}
 	s.index = &index{
-		dir: cfg.Dir, feed: newFeed(indexFeedLimit, false), fingerprint: cfg.fingerprint, log: cfg.Log,
+		dir: cfg.Dir, feed: newFeed(cfg.limits.indexFeed, false), limits: cfg.limits, fingerprint: cfg.fingerprint, log: cfg.Log,
 		rebuilt: s.rebuilt, turn: make(chan struct{}, 1), applied: map[uint32]store.Position{},
 		behind: make(chan struct{}), touched: map[uint32]store.Position{},
 		idRange: map[uint32][2][]byte{},
@@ -276,11 +298,13 @@ func (s *Store) Close() error {
 		err := s.journal.Close()
 		s.stop(errClosed)
 		s.group.Wait()
-		// What the views lack is in the journal, so that this only makes the
-		// next start quicker.
 		ctx := context.WithoutCancel(s.ctx)
-		// The indexes come first: live.db says how far they are.
-		s.closed = errors.Join(err, s.index.close(ctx), s.live.close(ctx), s.state.close())
+		// The indexes come first: live.db says how far they are. What a view
+		// cannot write now is in the journal and costs the next start some time.
+		if views := errors.Join(s.index.close(ctx), s.live.close(ctx)); views != nil {
+			s.log.WarnContext(ctx, "a view was not written to its end", slog.Any("error", views))
+		}
+		s.closed = errors.Join(err, s.state.close())
 	})
 	return s.closed
 }

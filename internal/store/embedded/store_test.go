@@ -9,7 +9,7 @@ import (
 	"github.com/grapnel/grapnel/internal/store/storetest"
 )
 
-func open(ctx context.Context, o storetest.Options) (store.Store, error) {
+func config(o storetest.Options) embedded.Config {
 	cfg := embedded.Config{
 		Dir: o.Dir, Now: o.Now, SegmentBytes: o.SegmentBytes, DedupeWindow: o.DedupeWindow, DedupeCount: o.DedupeCount,
 		Reserve: -1,
@@ -17,7 +17,11 @@ func open(ctx context.Context, o storetest.Options) (store.Store, error) {
 	if o.Collide {
 		embedded.Collide(&cfg)
 	}
-	return embedded.Open(ctx, cfg)
+	return cfg
+}
+
+func open(ctx context.Context, o storetest.Options) (store.Store, error) {
+	return embedded.Open(ctx, config(o))
 }
 
 func TestConformance(t *testing.T) {

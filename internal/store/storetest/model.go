@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func Model(t *testing.T, open Open, harm func(rt *rapid.T, dir string)) {
 	t.Helper()
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "model")
+		dir, err := os.MkdirTemp(root, "model") //nolint:usetesting // one for each check, removed with it
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -95,7 +96,7 @@ func (m *model) newDeliveries(t *rapid.T, run string, sync bool) []*store.Delive
 	var all []*store.Delivery
 	for i := range rapid.IntRange(0, 3).Draw(t, "deliveries") {
 		d := &store.Delivery{
-			Rule: "r", Target: fmt.Sprint(i), Run: run, Origin: store.OriginMatch, Mode: store.Async,
+			Rule: "r", Target: strconv.Itoa(i), Run: run, Origin: store.OriginMatch, Mode: store.Async,
 			Destination: rapid.SampledFrom(modelDestinations).Draw(t, "destination"),
 			Deadline:    m.clock.Now().Add(time.Duration(rapid.IntRange(1, 90).Draw(t, "deadline")) * time.Minute),
 		}
