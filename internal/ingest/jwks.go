@@ -19,8 +19,8 @@ const (
 	jwksBytes   = 1 << 20
 	// jwksAge is how long fetched keys are used without asking again.
 	jwksAge = time.Hour
-	// jwksPause is the least time between two fetches: a forger who makes up
-	// key ids must not make us hammer the provider.
+	// jwksPause is the least time between two fetches once there are keys: a
+	// forger who makes up key ids must not make us hammer the provider.
 	jwksPause = time.Minute
 )
 
@@ -71,7 +71,11 @@ func (s *keySet) Keys(id string, now time.Time) ([]signature.Key, error) {
 	defer s.mu.Unlock()
 	found := s.find(id)
 	stale := len(found) == 0 || now.Sub(s.fetched) > jwksAge
-	if stale && (s.tried.IsZero() || now.Sub(s.tried) >= jwksPause || now.Before(s.tried)) {
+	pause := jwksPause
+	if len(s.keys) == 0 {
+		pause = defaultRetryAfter // without any key every sender is told to come back then
+	}
+	if stale && (s.tried.IsZero() || now.Sub(s.tried) >= pause || now.Before(s.tried)) {
 		s.tried = now
 		if s.err = s.fetch(); s.err == nil {
 			s.fetched = now

@@ -52,16 +52,18 @@ func TestKeySetsAreFetchedSeldomAndNeverHoldSecrets(t *testing.T) {
 		t.Error("no keys and no error")
 	}
 	broken.Store(false)
-	if _, err := source.Keys("a", now.Add(30*time.Second)); err == nil || asked.Load() != 1 {
+	if _, err := source.Keys("a", now.Add(4*time.Second)); err == nil || asked.Load() != 1 {
 		t.Errorf("asked again within the pause: %d requests, %v", asked.Load(), err)
 	}
-	now = now.Add(time.Minute)
+	now = now.Add(5 * time.Second) // what Retry-After tells senders while there are no keys
 	check("a", 1, 2)
+	now = now.Add(59 * time.Second)
+	check("forged", 0, 2) // with keys the pause is a minute
 	check("a", 1, 2)
 	check("", 1, 2)
 	check("s", 0, 2) // a shared secret in a published set is no key
 	check("forged", 0, 2)
-	now = now.Add(time.Minute)
+	now = now.Add(time.Second)
 	check("forged", 0, 3) // an unknown id asks again, at most once a minute
 	broken.Store(true)
 	now = now.Add(2 * time.Hour)
