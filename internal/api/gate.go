@@ -80,7 +80,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request) *Problem {
 		return newProblem(ctx, fault.New(fault.Forbidden, codeHostRefused, "this server is not known as %q", r.Host).
 			WithHint("use its address, or set admin.public_url to the name by which it is reached"))
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method == http.MethodPost {
 		media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || media != "application/json" {
 			p := newProblem(ctx, fault.New(fault.Invalid, codeMediaType, "%s wants Content-Type: application/json", r.Method))

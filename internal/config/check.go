@@ -94,6 +94,10 @@ func (k *checker) sources() {
 		}
 		paths[s.Path] = s.Name
 		k.bus(at, s.Bus)
+		if s.Answer.Style == AnswerAWS && !slices.Contains([]string{"github", "stripe", "twilio"}, s.Provider) {
+			at.Hint("goes with the providers github, stripe and twilio: AWS has functions for no others",
+				"leave it out, or give status and body", "answer")
+		}
 		if s.PublicURL == "" {
 			s.PublicURL = k.c.PublicURL
 		}

@@ -131,7 +131,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		Queue: d.store, Recorder: recorder{d}, Records: d.store, Flags: d.store,
 		Meter:    func(name string) deliver.Meter { return d.metrics.Destination(name) },
 		Panicked: func() { d.metrics.Panicked("deliver") },
-		Log:      obs.Component(d.log, "deliver"), DrainTime: d.opts.DrainTime / 2,
+		Log:      obs.Component(d.log, "deliver"), DrainTime: d.opts.DrainTime,
 	})
 	d.bus = bus.New(bus.Config{
 		Journal: d.store, Deliverer: d.engine, Metrics: d.metrics,

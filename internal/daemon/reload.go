@@ -111,8 +111,8 @@ func unchangeable(old, next *config.Config) error {
 		{"data", old.Data == next.Data},
 	} {
 		if !c.same {
-			errs = append(errs, fault.New(fault.Conflict, "restart_needed", "%s has changed", c.key).
-				WithHint("restart grapnel serve for that"))
+			errs = append(errs, fault.New(fault.Conflict, "restart_needed",
+				"%s has changed: restart grapnel serve for that", c.key))
 		}
 	}
 	return errors.Join(errs...)

@@ -65,8 +65,7 @@ func (e *Engine) attempt(ctx context.Context, l *lane, w *worker) {
 func (e *Engine) conclude(ctx context.Context, l *lane, w *worker, plan *Plan, res *result) {
 	j := &w.job
 	if res.stopped {
-		e.config.Queue.Release(j.delivery.ID)
-		e.uncredit()
+		e.submit(e.stoppedRecord(w.snapshot, j, res))
 		return
 	}
 	v := l.report(w, res, res.ended)

@@ -199,8 +199,8 @@ func (e *Engine) Start(ctx context.Context) error {
 }
 
 // Stop claims no more, gives back what waits, lets attempts finish for the
-// drain time or until ctx ends, cancels the rest (they are released without an
-// outcome), and waits until the outcomes are synced or ctx ends. It may be
+// drain time or four fifths of what ctx leaves, cancels the rest (recorded as
+// stopped, not counted), and waits until the outcomes are synced or ctx ends. It may be
 // called before Start and more than once. Returns Transient with code
 // stop_timeout if something did not end in time.
 func (e *Engine) Stop(ctx context.Context) error {
@@ -230,7 +230,12 @@ func (e *Engine) drain(ctx context.Context) error {
 	defer e.abort(errStopping)
 	idle := make(chan struct{})
 	go func() { e.workers.Wait(); close(idle) }() // ends with the last attempt
-	patience := time.NewTimer(e.config.DrainTime)
+	limit := e.config.DrainTime
+	if deadline, ok := ctx.Deadline(); ok {
+		// What is left after the attempts belongs to their outcomes.
+		limit = min(limit, time.Until(deadline)*4/5)
+	}
+	patience := time.NewTimer(limit)
 	defer patience.Stop()
 	select {
 	case <-idle:

@@ -76,6 +76,17 @@ func (e *Engine) failedRecord(s *Snapshot, plan *Plan, j *job, res *result, l *l
 	return r
 }
 
+// stoppedRecord records an attempt that was cut because the process ends. The
+// receiver may have got it, so it is told; it does not count, and the next
+// start makes another one.
+func (e *Engine) stoppedRecord(s *Snapshot, j *job, res *result) *record {
+	r := e.newRecord(j.delivery.ID, res.ended, s.Generation)
+	o := &r.outcome
+	o.State, o.Attempt, o.NextAt, o.Duration = store.Pending, res.attempt, res.ended, res.ended.Sub(res.began)
+	o.Class, o.Reason = string(destination.StoppedInBetween), destination.StoppedInBetween.Info().What
+	return r
+}
+
 // nextAttempt returns when to try again. What the receiver stated is the lower
 // bound, the deadline the upper one: the delivery ends there. Throttled attempts
 // do not count, but they do make the delay grow.

@@ -150,7 +150,7 @@ func leases(w *world) int {
 	return n
 }
 
-func TestAnAttemptInterruptedByStopHasNoOutcome(t *testing.T) {
+func TestAnAttemptCutByStopIsRecordedAndNotCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, answered, finished := &fake{}, &fake{}, &fake{}
@@ -178,8 +178,9 @@ func TestAnAttemptInterruptedByStopHasNoOutcome(t *testing.T) {
 		if took := time.Since(start); took != 3*time.Second {
 			t.Errorf("Stop took %v, want the drain time", took)
 		}
-		if r := w.wantState(t, id, store.Pending, ""); len(r.Outcomes) != 0 || leases(w) != 0 {
-			t.Errorf("%d outcomes, %d leases; want none", len(r.Outcomes), leases(w))
+		r := w.wantState(t, id, store.Pending, destination.StoppedInBetween)
+		if len(r.Outcomes) != 1 || r.Attempts != 1 || r.Counted != 0 || leases(w) != 0 {
+			t.Errorf("%d outcomes, %d attempts, %d counted, %d leases; want 1, 1, 0, 0", len(r.Outcomes), r.Attempts, r.Counted, leases(w))
 		}
 		w.wantState(t, got, store.Dead, destination.BadRequest)
 		w.wantState(t, done, store.Delivered, "")
@@ -198,8 +199,8 @@ func TestStopEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
-		if err := w.engine.Stop(ctx); err != nil || time.Since(start) != 2*time.Second {
-			t.Errorf("Stop = %v after %v, want nil after 2 s", err, time.Since(start))
+		if err := w.engine.Stop(ctx); err != nil || time.Since(start) != 1600*time.Millisecond {
+			t.Errorf("Stop = %v after %v, want nil after 1.6 s: the rest is for the outcomes", err, time.Since(start))
 		}
 	})
 	t.Run("when outcomes cannot be committed", func(t *testing.T) {

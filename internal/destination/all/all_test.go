@@ -77,7 +77,7 @@ func TestKindsAreVariantsOfAConfiguration(t *testing.T) {
 		var h holder
 		report := spec.Report{File: "config"}
 		spec.Decode(&report, node, &h)
-		if p := report.Problems(); len(p) > 0 {
+		if p := spec.Errors(report.Problems()); len(p) > 0 {
 			t.Errorf("%s: %v", text, p)
 			continue
 		}

@@ -70,7 +70,7 @@ func decodeNode(kind destination.Kind, node *spec.Node) (c destination.Config, p
 	report := spec.Report{File: "config"}
 	spec.Decode(&report, node, c)
 	var lines []string
-	for _, p := range report.Problems() {
+	for _, p := range spec.Errors(report.Problems()) {
 		lines = append(lines, p.String())
 	}
 	return c, strings.Join(lines, "\n")

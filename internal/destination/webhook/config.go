@@ -77,6 +77,10 @@ func (c *Config) Check(at *spec.Place) {
 			}
 		}
 	}
+	if c.Signing == nil && c.Auth == nil && len(c.Headers) == 0 && at.OK("url") && !userInfo(c.URL) {
+		at.Warn("", "sends unsigned: its receiver cannot know who sent",
+			"give it signing or auth, or write signing: {scheme: none} if that is meant")
+	}
 	taken := c.takenHeaders()
 	for name, value := range c.Headers {
 		if !validValue(value.Reveal()) {

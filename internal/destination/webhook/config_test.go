@@ -113,3 +113,24 @@ func TestUnusualConfigurationsAreAccepted(t *testing.T) {
 		}
 	}
 }
+
+func TestSendingUnsignedIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]bool{
+		`{"url": "https://h"}`:                                   true,
+		`{"url": "https://h", "signing": {"scheme": "none"}}`:    false,
+		`{"url": "https://h", "auth": {"bearer": "t"}}`:          false,
+		`{"url": "https://u:p@h"}`:                               false,
+		`{"url": "https://h", "headers": {"X-Receiver": "key"}}`: false,
+	} {
+		report := &spec.Report{File: "config"}
+		node, err := spec.ParseJSON([]byte(config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.Decode(report, node, webhook.Kind().New())
+		if got := len(report.Problems()) > 0; got != want {
+			t.Errorf("%s: warned %v, want %v: %v", config, got, want, report.Problems())
+		}
+	}
+}
