@@ -198,9 +198,57 @@ func (s *Store) lifeOf(ctx context.Context, id store.DeliveryID) (found *life, e
 	return found, err
 }
 
-// history implements historian: the delivery comes from the journal, so that it is
-// exactly what was dispatched.
+// history implements historian. Deliveries must go on when the index cannot be
+// written, and not wait for one that is being made anew: the journal alone tells
+// the same, more slowly.
 func (s *Store) history(
+	ctx context.Context, id store.DeliveryID, before store.Position,
+) (d deliveryRow, stand standing, ok bool, err error) {
+	if s.index.reached.Load() != 0 {
+		d, stand, ok, err = s.indexedHistory(ctx, id, before)
+		if err == nil || ctx.Err() != nil {
+			return d, stand, ok, err
+		}
+	}
+	return s.scannedHistory(ctx, id, before)
+}
+
+// scannedHistory reads the journal from the delivery's event on.
+func (s *Store) scannedHistory(
+	ctx context.Context, id store.DeliveryID, before store.Position,
+) (d deliveryRow, stand standing, ok bool, err error) {
+	var of *eventRow
+	_, err = s.journal.Scan(ctx, id.Event, func(r store.Record) error {
+		if r.At >= before || of == nil && r.At > id.Event {
+			return errChunk
+		}
+		if o := r.Outcome; o != nil {
+			if ok && o.Delivery == id {
+				stand.take(outcomeChange(o).outcome)
+			}
+			return nil
+		}
+		c := changeOf(r)
+		if of == nil {
+			of = c.event
+		}
+		for _, row := range c.deliveries {
+			if row.id == id && of != nil && !ok {
+				row.received, row.size = of.received, of.size
+				d, stand, ok = row, row.begin(), true
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errChunk) {
+		err = nil
+	}
+	return d, stand, ok, err
+}
+
+// indexedHistory looks the outcomes up. The delivery comes from the journal, so
+// that it is exactly what was dispatched.
+func (s *Store) indexedHistory(
 	ctx context.Context, id store.DeliveryID, before store.Position,
 ) (d deliveryRow, stand standing, ok bool, err error) {
 	l, err := s.lifeOf(ctx, id)
