@@ -181,7 +181,7 @@ func (l *live) rebuild(ctx context.Context, why error) error {
 // delivery's history if history is nil. After an error nothing may be flushed:
 // pos says less than what was processed.
 func (l *live) drain(ctx context.Context, history historian) error {
-	if l.behind != nil || l.failing && len(l.dirty) >= l.limits.liveDirty {
+	if l.behind != nil || l.stuck() {
 		return nil
 	}
 	changes, end, overflow := l.feed.take()
@@ -202,6 +202,11 @@ func (l *live) drain(ctx context.Context, history historian) error {
 	l.pos = max(l.pos, end)
 	return nil
 }
+
+var errStuck = errors.New("live.db cannot be written, so what is pending is not known")
+
+// stuck reports whether the view takes nothing in until live.db can be written.
+func (l *live) stuck() bool { return l.failing && len(l.dirty) >= l.limits.liveDirty }
 
 var errChunk = errors.New("chunk is full")
 

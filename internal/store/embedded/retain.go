@@ -141,6 +141,9 @@ func (l *live) raiseFloor(at store.Position) {
 // end, leased ones included.
 func (l *live) below(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
 	err = l.use(ctx, func() (err error) {
+		if l.stuck() {
+			return errStuck // what has expired would be named again and again
+		}
 		out, err = l.belowLocked(ctx, end, n)
 		return err
 	})

@@ -55,3 +55,36 @@ func TestDeliveriesGoOnThoughARetryMeetsAnIndexThatCannotBeWritten(t *testing.T)
 		t.Errorf("Delivery = %+v, %v", rec, err)
 	}
 }
+
+func TestRetainEndsThoughTheViewCannotFollow(t *testing.T) {
+	t.Parallel()
+	cfg := embedded.Config{Dir: t.TempDir(), SegmentBytes: 10 << 10}
+	embedded.Tighten(&cfg)
+	s := opened(t, cfg)
+	defer shut(t, s)
+	fillStore(t, s, 3, func(int) *store.Event { return plain(bound()) })
+	s.Stats()
+	free, err := embedded.Fill(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if err := s.Append(t.Context(), &store.Batch{Events: []*store.Event{plain(bound())}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.Stats().JournalBytes
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err = s.Retain(ctx, store.Retention{Bytes: 1})
+	if grown := s.Stats().JournalBytes - before; grown > 1<<20 || ctx.Err() != nil {
+		t.Errorf("Retain has written %d bytes and returns %v", grown, err)
+	}
+	t.Logf("Retain: %v", err)
+	if err := free(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.Retain(t.Context(), store.Retention{Bytes: 1}); err != nil {
+		t.Errorf("Retain when there is space: %v", err)
+	}
+}
