@@ -54,6 +54,7 @@ type live struct {
 	syncBelow store.Position     // sync deliveries created below are to be interrupted; 0 when they are known
 	orphans   []store.DeliveryID // those
 	failing   bool               // live.db could not be written the last time
+	lost      bool               // live.db is closed: it could not be made anew
 }
 
 // open opens live.db, or a new one if it cannot be used, and stands where it
@@ -70,6 +71,7 @@ func (l *live) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening live.db: %w", err)
 	}
+	l.lost = false
 	l.told = math.MaxInt64
 	l.db, l.pos, l.pending, l.held = db, db.applied, db.pending, db.held
 	l.entries, l.dests = map[store.DeliveryID]*entry{}, map[string]*queue{}
@@ -170,6 +172,7 @@ func (l *live) rebuild(ctx context.Context, why error) error {
 	if l.behind == nil {
 		l.behind = make(chan struct{})
 	}
+	l.lost = true
 	if err := errors.Join(err, removeDB(l.db.path), l.open(ctx)); err != nil {
 		return err
 	}
@@ -250,6 +253,9 @@ func (l *live) catchUp(ctx context.Context) error {
 func (l *live) advance(ctx context.Context, changes []change, next store.Position) (done bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.lost {
+		return false, l.open(ctx)
+	}
 	for i := range changes {
 		if err := l.process(ctx, &changes[i], l.history); err != nil {
 			return false, err

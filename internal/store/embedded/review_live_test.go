@@ -159,3 +159,36 @@ func TestDedupeKeysAreReadThoughTheIndexIsDamaged(t *testing.T) {
 		t.Error("Append of a key that is taken succeeds")
 	}
 }
+
+func TestALiveFileThatCannotBeMadeAnewAtOnceIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	dir := t.TempDir()
+	live := filepath.Join(dir, "live.db")
+	s := opened(t, embedded.Config{Dir: dir, ApplyEvery: 10 * time.Millisecond})
+	fillStore(t, s, n, func(int) *store.Event { return plain(bound()) })
+	shut(t, s)
+	if harmPages(t, live, lateRow) == 0 {
+		t.Fatal("nothing was harmed")
+	}
+	s = opened(t, embedded.Config{Dir: dir, ApplyEvery: 10 * time.Millisecond})
+	defer shut(t, s)
+	s.Stats() // it has caught up
+	// A folder where SQLite wants a file.
+	if err := os.RemoveAll(live + "-shm"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(live+"-shm", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	request := store.ClaimRequest{Now: time.Now().Add(time.Minute), Rooms: []store.Room{{Destination: "x", Count: n, Bytes: 1 << 30}}}
+	if got, _, err := s.Claim(ctx, request); err == nil {
+		t.Fatalf("claimed %d from a damaged file that cannot be made anew", len(got))
+	}
+	if err := os.RemoveAll(live + "-shm"); err != nil {
+		t.Fatal(err)
+	}
+	claimAll(t, s, n)
+}
