@@ -74,10 +74,10 @@ func TestRetainEndsThoughTheViewCannotFollow(t *testing.T) {
 		}
 	}
 	before := s.Stats().JournalBytes
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = s.Retain(ctx, store.Retention{Bytes: 1})
-	if grown := s.Stats().JournalBytes - before; grown > 1<<20 || ctx.Err() != nil {
+	if grown := s.Stats().JournalBytes - before; grown > 200<<10 {
 		t.Errorf("Retain has written %d bytes and returns %v", grown, err)
 	}
 	t.Logf("Retain: %v", err)

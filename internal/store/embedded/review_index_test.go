@@ -136,7 +136,7 @@ func TestEventsAreFoundByIDWhileSegmentsRoll(t *testing.T) {
 		}
 	}()
 	var all []*store.Event
-	for range 1500 {
+	for range 500 {
 		e := plain()
 		if err := s.Append(t.Context(), &store.Batch{Events: []*store.Event{e}}); err != nil {
 			t.Fatal(err)
