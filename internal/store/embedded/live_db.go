@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/grapnel/grapnel/internal/fault"
@@ -119,8 +120,8 @@ func staleIfMissing(err error) error {
 // checkMark says whether a view that has reached applied and met the event markID
 // at markAt is a view of this journal.
 func checkMark(j *journal.Journal, applied, markAt store.Position, markID string) error {
-	if applied > j.Horizon() {
-		return stale("it ends at %s, the journal at %s", applied, j.Horizon())
+	if end := journalEnd(j, applied); applied > end {
+		return &staleError{why: fmt.Sprintf("it ends at %s, the journal at %s", applied, end), beyond: applied, end: end}
 	}
 	if markAt == 0 || markAt < j.Segments()[0].Start() {
 		return nil
@@ -132,6 +133,18 @@ func checkMark(j *journal.Journal, applied, markAt store.Position, markID string
 	}
 	// A damaged record proves nothing; the view may well be all that is left.
 	return nil
+}
+
+// journalEnd returns where the journal ends as far as a view that has reached a
+// position can tell: at the end of that segment's bytes, even if the journal has
+// begun another segment since, or at the horizon.
+func journalEnd(j *journal.Journal, at store.Position) store.Position {
+	for _, seg := range j.Segments() {
+		if seg.Start()>>32 == at>>32 {
+			return min(seg.Start()+store.Position(seg.Bytes), j.Horizon())
+		}
+	}
+	return j.Horizon()
 }
 
 func (d *liveDB) close() error { return d.db.Close() }

@@ -33,6 +33,10 @@ func openDB(path, synchronous string, conns int) (*sql.DB, error) {
 		},
 	}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
+	// SQLite gives its companions the mode of the file; ours is for the owner only.
+	if f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err == nil {
+		_ = f.Close() // nothing was written; what is wrong with it SQLite says better
+	}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
@@ -86,7 +90,12 @@ func damaged(err error) bool {
 }
 
 // staleError says why a view that can be read must be rebuilt all the same.
-type staleError struct{ why string }
+type staleError struct {
+	why string
+	// beyond is how far the view had read a journal that ends at end; 0 if that
+	// is not why.
+	beyond, end store.Position
+}
 
 func (e *staleError) Error() string { return e.why }
 

@@ -119,8 +119,9 @@ type Store struct {
 	stop    context.CancelCauseFunc
 	group   sync.WaitGroup // everything that runs in the background
 	views   atomic.Int64   // rebuilt since the start
-	floor   atomic.Uint64  // positions below are dropped, or being dropped
-	retain  sync.Mutex     // one Retain at a time
+	losses  losses
+	floor   atomic.Uint64 // positions below are dropped, or being dropped
+	retain  sync.Mutex    // one Retain at a time
 	closing sync.Once
 	closed  error
 }
@@ -198,6 +199,9 @@ func (s *Store) openViews(ctx context.Context, horizon store.Position) error {
 	if s.state, err = openState(ctx, s.cfg.Dir, s.now); err != nil {
 		return err
 	}
+	if err := s.loadLosses(ctx); err != nil {
+		return errors.Join(err, s.state.close())
+	}
 	s.live.history = s.history
 	s.live.indexSaved = s.index.positions
 	if err := s.live.open(ctx); err != nil {
@@ -271,6 +275,9 @@ func (s *Store) committed(commits []*journal.Commit) {
 func (s *Store) rebuilt(view string, why error) {
 	s.views.Add(1)
 	s.log.Warn("a view cannot be used and is made anew from the journal", slog.String("view", view), slog.Any("error", why))
+	if e, ok := errors.AsType[*staleError](why); ok && e.beyond > 0 {
+		s.missing(s.ctx, view, e.beyond, e.end)
+	}
 }
 
 // Stats implements store.Store.
@@ -280,6 +287,7 @@ func (s *Store) Stats() store.Stats {
 		Segments: js.Segments, JournalBytes: js.Bytes, Quarantined: js.Quarantined,
 		Unavailable: js.Unavailable, FreeBytes: js.FreeBytes, Rebuilt: s.views.Load(),
 	}
+	st.Quarantined = append(st.Quarantined, s.losses.since(store.Position(s.floor.Load()))...)
 	if st.Unavailable == "" && js.Full {
 		st.Unavailable = "the disk is full; the reserve takes outcomes only"
 	}
