@@ -77,7 +77,7 @@ func (k *checker) ports() {
 	c.Admin.PublicURL = strings.TrimRight(c.Admin.PublicURL, "/")
 }
 
-// sources checks each source, and that no two have one path.
+// sources checks each source, and that no two have one path at one host.
 func (k *checker) sources() {
 	paths := map[string]string{}
 	for i := range k.c.Sources {
@@ -89,10 +89,11 @@ func (k *checker) sources() {
 		if s.Path == "" {
 			s.Path = "/in/" + s.Name
 		}
-		if other, ok := paths[s.Path]; ok {
+		where := s.Host + " " + s.Path
+		if other, ok := paths[where]; ok {
 			at.Problem("path", fmt.Sprintf("is the path of the source %s already: %s", other, s.Path))
 		}
-		paths[s.Path] = s.Name
+		paths[where] = s.Name
 		k.bus(at, s.Bus)
 		if s.Answer.Style == AnswerAWS && !slices.Contains([]string{"github", "stripe", "twilio"}, s.Provider) {
 			at.Hint("goes with the providers github, stripe and twilio: AWS has functions for no others",

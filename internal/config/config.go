@@ -17,17 +17,19 @@ const DefaultBus = "default"
 
 // Config is one whole configuration that was found to be without errors. It is not changed anymore.
 type Config struct {
-	Listen       string // address of the public port
-	PublicURL    string // what senders see of the public port, without a slash at the end; may be empty
-	Admin        Admin
-	Data         string // directory
-	AWS          AWS
-	Retention    Retention
-	Network      Network
-	Buses        []Bus // DefaultBus is always among them
-	Sources      []Source
-	Destinations []Destination
-	Rules        []Rule
+	Listen    string // address of the public port
+	PublicURL string // what senders see of the public port, without a slash at the end; may be empty
+	// TrustedProxies are the networks whose word about the sender is believed.
+	TrustedProxies []netip.Prefix
+	Admin          Admin
+	Data           string // directory
+	AWS            AWS
+	Retention      Retention
+	Network        Network
+	Buses          []Bus // DefaultBus is always among them
+	Sources        []Source
+	Destinations   []Destination
+	Rules          []Rule
 
 	kinds []spec.Kind
 	value *spec.Value
@@ -129,6 +131,11 @@ func (c *Config) Fields() []spec.Field {
 		spec.URL("public_url", &c.PublicURL).Example("https://hooks.example.com").
 			Doc("What senders see of the public port. Providers that sign the address need it, and it " +
 				"makes the URLs to paste complete."),
+		spec.CIDRs("trusted_proxies", &c.TrustedProxies).Example("[10.0.0.0/8]").DefaultDoc("none").
+			Doc("Proxies in front of the public port. From them, and from nobody else, `X-Forwarded-For` says who " +
+				"sends: the last address in it that is not a trusted proxy's. `allow_ips`, `rate.address` and what is " +
+				"stored go by that. Where there is no `public_url`, `X-Forwarded-Proto` and `X-Forwarded-Host` make " +
+				"the address that providers sign."),
 		adminField(&c.Admin),
 		dataField(&c.Data),
 		spec.Object("aws", &c.AWS).Doc("What envelopes and ARNs say."),
@@ -168,7 +175,6 @@ func later() []spec.Field {
 	return []spec.Field{
 		spec.Reserved("tls", "TLS comes with a later version; until then put a proxy that ends TLS in front"),
 		spec.Reserved("acme", "certificates by ACME come with a later version; until then put a proxy that ends TLS in front"),
-		spec.Reserved("trusted_proxies", "trusted proxies come with a later version"),
 		spec.Reserved("store", "PostgreSQL comes with a later version; events are kept in the directory data"),
 		spec.Reserved("functions", "functions come with a later version"),
 		spec.Reserved("routes", "routes come with a later version"),

@@ -134,6 +134,30 @@ func baseCheck(text *string) func() error {
 	}
 }
 
+var hostText = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+// hostCheck wants a host name without scheme and port, and makes it lower case.
+func hostCheck(host *string) func() error {
+	return func() error {
+		*host = strings.ToLower(*host)
+		if !hostText.MatchString(*host) || len(*host) > 253 {
+			return invalid("expected a host name such as hooks.example.com, without scheme and port")
+		}
+		return nil
+	}
+}
+
+func encodingsCheck(list *[]string) func() error {
+	return func() error {
+		for _, e := range *list {
+			if e != "gzip" {
+				return invalid("gzip is the one encoding that can be decoded").WithHint("%s", spec.Suggest(e, []string{"gzip"}))
+			}
+		}
+		return nil
+	}
+}
+
 func httpsCheck(text *string) func() error {
 	return func() error {
 		if !strings.HasPrefix(*text, "https://") {

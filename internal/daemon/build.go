@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/grapnel/grapnel/internal/destination"
 	"github.com/grapnel/grapnel/internal/ingest"
 	"github.com/grapnel/grapnel/internal/obs"
+	"github.com/grapnel/grapnel/internal/spec"
 	"github.com/grapnel/grapnel/internal/store"
 	"github.com/grapnel/grapnel/pattern"
 	"github.com/grapnel/grapnel/signature"
@@ -201,7 +203,8 @@ func (d *Daemon) source(cfg *config.Config, c *config.Source) (ingest.Source, er
 		return ingest.Source{}, err
 	}
 	s := ingest.Source{
-		Name: c.Name, Path: c.Path, Below: c.TokenInPath(), Methods: methods(&info), Bus: c.Bus,
+		Name: c.Name, Path: c.Path, Host: c.Host, AllowIPs: unmapped(c.AllowIPs),
+		AddressRates: addressRates(c.Rate.Address), MaxInFlight: c.MaxInFlight, Encodings: c.Encodings, Below: c.TokenInPath(), Methods: methods(&info), Bus: c.Bus,
 		Account: cfg.AWS.Account, Region: cfg.AWS.Region, EventSource: c.EventSource,
 		PublicURL: c.PublicURL, Provider: info, Verifier: verifier, Keys: c.Keys(),
 		BasicRealm: slices.ContainsFunc(c.Ways(), func(v *config.Verification) bool { return v.Scheme().Basic }),
@@ -221,6 +224,27 @@ func (d *Daemon) source(cfg *config.Config, c *config.Source) (ingest.Source, er
 	name, log := c.Name, obs.Component(d.log, "ingest")
 	s.Reveal = func(text string) { logReveal(log, name, text) }
 	return s, nil
+}
+
+// unmapped returns networks with IPv4-mapped ones as IPv4, as addresses are
+// compared.
+func unmapped(networks []netip.Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(networks))
+	for _, n := range networks {
+		if a := n.Addr(); a.Is4In6() && n.Bits() >= 96 {
+			n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func addressRates(rates []spec.Rate) []ingest.AddressRate {
+	out := make([]ingest.AddressRate, 0, len(rates))
+	for _, r := range rates {
+		out = append(out, ingest.AddressRate{Count: r.Count, Per: r.Per})
+	}
+	return out
 }
 
 // burst lets a second's worth come at once.

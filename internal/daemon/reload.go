@@ -124,6 +124,7 @@ func (d *Daemon) apply(next *built) {
 	d.network.SetAllow(next.config.Network.Allow)
 	d.engine.Configure(next.deliver)
 	d.bus.Configure(next.bus)
+	d.ingest.Trust(next.config.TrustedProxies)
 	d.ingest.Configure(next.sources)
 	d.current.Store(next)
 }

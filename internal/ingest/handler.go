@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -28,6 +29,8 @@ const (
 	ReasonIncomplete  = "body_incomplete"
 	ReasonSlow        = "body_timeout"
 	ReasonRate        = "rate_limited"
+	ReasonInFlight    = "too_many_in_flight"
+	ReasonEncoding    = "bad_encoding"
 	ReasonUnavailable = "store_unavailable"
 	ReasonKeySource   = "keys_unavailable"
 	ReasonHandshake   = "handshake_refused"
@@ -45,49 +48,96 @@ type exchange struct {
 	r    *http.Request
 	req  signature.Request
 	body []byte
+	// content is the body without its encoding if it was decoded, else the body.
+	content []byte
+	decoded bool
+	// encoding is the encoding that the content still has; "" for none.
+	encoding string
+	origin   origin
 	// started is when the body was complete.
 	started time.Time
 }
 
 // ServeHTTP takes one request. The order of checks is that of the rules for
-// verifiers: path, method, size, proof, and only then anything that parses.
+// verifiers: path, address, method, size, proof, and only then anything that
+// parses. What costs a sender nothing to claim is never counted against another.
 func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{in: in, w: w, r: r}
 	defer x.recovered()
+	x.identify()
 	path, _, _ := strings.Cut(target(r), "?")
-	x.src = in.sources.Load().find(path)
+	x.src = in.sources.Load().find(r.Host, path)
 	if x.src == nil {
 		x.src = &source{ledger: in.ledger("")}
 		x.refuse(http.StatusNotFound, ReasonUnknownPath, "no source listens at this path",
 			"compare the path with the list of grapnel sources")
 		return
 	}
-	if r.Method != http.MethodPost && !slices.Contains(x.src.Methods, r.Method) {
-		allow := strings.Join(append([]string{http.MethodPost}, x.src.Methods...), ", ")
-		w.Header().Set("Allow", allow)
-		x.refuse(http.StatusMethodNotAllowed, ReasonMethod, "the source takes "+allow, "check the provider's settings")
+	if !x.allowed() {
 		return
+	}
+	if limit := x.src.MaxInFlight; limit > 0 {
+		defer x.src.ledger.inFlight.Add(-1)
+		if x.src.ledger.inFlight.Add(1) > int64(limit) {
+			w.Header().Set("Retry-After", "1")
+			x.refuse(http.StatusTooManyRequests, ReasonInFlight, fmt.Sprintf("%d requests are under way already", limit),
+				"raise max_in_flight on the source, or let the sender retry")
+			return
+		}
 	}
 	if !x.read() {
 		return
 	}
 	x.started = in.config.Now()
 	x.req = signature.Request{
-		Method: r.Method, URL: x.publicURL(), Header: r.Header, Body: x.body, RemoteAddr: r.RemoteAddr,
+		Method: r.Method, URL: x.publicURL(), Header: r.Header, Body: x.body, RemoteAddr: x.r.RemoteAddr,
 	}
 	x.admit()
 }
 
+// allowed checks what can be checked before the body is read. It reports false
+// when it has refused the request.
+func (x *exchange) allowed() bool {
+	if len(x.src.AllowIPs) > 0 && !within(x.origin.addr, x.src.AllowIPs) {
+		x.refuse(signature.IPDenied.Status(), string(signature.IPDenied), "the source does not take requests from this address",
+			nextStep(signature.IPDenied))
+		return false
+	}
+	if x.r.Method != http.MethodPost && !slices.Contains(x.src.Methods, x.r.Method) {
+		allow := strings.Join(append([]string{http.MethodPost}, x.src.Methods...), ", ")
+		x.w.Header().Set("Allow", allow)
+		x.refuse(http.StatusMethodNotAllowed, ReasonMethod, "the source takes "+allow, "check the provider's settings")
+		return false
+	}
+	if x.src.addresses == nil {
+		return true
+	}
+	over, wait := x.src.addresses.take(x.origin.addr, x.in.config.Now())
+	if wait == 0 {
+		return true
+	}
+	x.w.Header().Set("Retry-After", seconds(wait))
+	x.refuse(http.StatusTooManyRequests, ReasonRate,
+		fmt.Sprintf("more than %d requests in %s from one address", over.Count, over.Per),
+		"raise rate.address on the source, or let the sender retry")
+	return false
+}
+
 // publicURL is the URL that the sender was given: the configured scheme, host
-// and prefix with this request's own target.
+// and prefix with this request's own target. Where nothing is configured, a
+// trusted proxy is asked, then the request itself.
 func (x *exchange) publicURL() string {
 	base := x.src.PublicURL
 	if base == "" {
-		scheme := "http://"
-		if x.r.TLS != nil {
-			scheme = "https://"
+		scheme, host := x.forwarded()
+		switch {
+		case scheme != "":
+		case x.r.TLS != nil:
+			scheme = "https"
+		default:
+			scheme = "http"
 		}
-		base = scheme + x.r.Host
+		base = scheme + "://" + cmp.Or(host, x.r.Host)
 	}
 	return strings.TrimSuffix(base, "/") + target(x.r)
 }
@@ -111,8 +161,11 @@ func (x *exchange) admit() {
 	if !x.withinRate() {
 		return
 	}
+	if !x.decode() {
+		return
+	}
 	if x.src.Answer.AWS != nil {
-		if r := x.src.Answer.AWS.check(x.r.Header.Get("Content-Type"), x.body); r != nil {
+		if r := x.src.Answer.AWS.check(x.r.Header.Get("Content-Type"), x.content); r != nil {
 			x.keep(r.Status, r.reason, r.detail, "AWS's own function refuses this too; leave answer: aws out to take it")
 			r.write(x.w)
 			return
@@ -199,7 +252,7 @@ func (x *exchange) publish(proof signature.Proof) {
 	err := x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}})
 	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == "malformed_event" {
 		// Nested deeper than a matcher reads, or not quite JSON: kept as text.
-		ev.Envelope.Detail, ev.DetailIsBody = wrapText(x.r.Header.Get("Content-Type"), x.body), false
+		ev.Envelope.Detail, ev.DetailIsBody = wrapText(x.r.Header.Get("Content-Type"), x.content), false
 		err = x.in.config.Publisher.Publish(x.r.Context(), &store.Batch{Events: []*store.Event{ev}})
 	}
 	if duplicate, ok := errors.AsType[*store.DuplicateError](err); ok {
@@ -219,7 +272,13 @@ func (x *exchange) publish(proof signature.Proof) {
 func (x *exchange) event(proof signature.Proof) *store.Event {
 	src := x.src
 	contentType := x.r.Header.Get("Content-Type")
-	s := shape(contentType, x.body, src.FormStyle)
+	var s shaped
+	if x.encoding != "" {
+		s.detail = wrapOpaque(contentType, x.encoding, x.body)
+	} else {
+		s = shape(contentType, x.content, src.FormStyle)
+		s.isBody = s.isBody && !x.decoded
+	}
 	ev := &store.Event{
 		Envelope: event.Envelope{
 			ID: event.NewID(x.started), Source: src.EventSource, DetailType: src.Provider.EventType(&x.req),

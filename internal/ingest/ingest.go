@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -50,6 +51,9 @@ type Source struct {
 	Name string
 	// Path is where it listens, as on the wire; "/in/<name>" by default.
 	Path string
+	// Host is the only host name that it answers to, in lower case and without a
+	// port; "" answers to any.
+	Host string
 	// Below says that one more path segment may follow: the token of schemes
 	// that carry it in the path.
 	Below bool
@@ -81,6 +85,14 @@ type Source struct {
 	// Burst is how many may come at once; at least 1.
 	Rate  float64
 	Burst int
+	// AllowIPs are the networks that requests may come from; none: any.
+	AllowIPs []netip.Prefix
+	// AddressRates are how many requests one address may send; all of them hold.
+	AddressRates []AddressRate
+	// MaxInFlight is how many requests are taken at the same time; 0: no limit.
+	MaxInFlight int
+	// Encodings of bodies that are decoded for the detail: EncodingGzip.
+	Encodings []string
 	// Redeliver delivers repetitions again.
 	Redeliver bool
 	// Answer says what the sender is told.
@@ -110,6 +122,7 @@ const (
 type Ingest struct {
 	config   Config
 	sources  atomic.Pointer[table]
+	proxies  atomic.Pointer[[]netip.Prefix]
 	sequence atomic.Uint64
 	repeats  repeats
 
@@ -122,17 +135,20 @@ type ledger struct {
 	refused    *ring
 	accepted   atomic.Int64
 	duplicates atomic.Int64
+	inFlight   atomic.Int64
 }
 
-// table is an immutable set of sources by path.
+// table is an immutable set of sources by path. Those at one path differ in
+// their hosts; the one for any host stands last.
 type table struct {
-	byPath map[string]*source
+	byPath map[string][]*source
 }
 
 type source struct {
 	Source
-	limiter *rate.Limiter
-	ledger  *ledger
+	limiter   *rate.Limiter
+	addresses *addressLimiter
+	ledger    *ledger
 }
 
 // New returns an Ingest without sources; Configure gives it some.
@@ -146,10 +162,12 @@ func New(config Config) *Ingest {
 // and rate keeps its budget; what was refused stays listed by name.
 func (in *Ingest) Configure(sources []Source) {
 	old := map[string]*source{}
-	for _, s := range in.sources.Load().byPath {
-		old[s.Name] = s
+	for _, at := range in.sources.Load().byPath {
+		for _, s := range at {
+			old[s.Name] = s
+		}
 	}
-	next := &table{byPath: make(map[string]*source, len(sources))}
+	next := &table{byPath: make(map[string][]*source, len(sources))}
 	for _, s := range sources {
 		src := &source{Source: s, ledger: in.ledger(s.Name)}
 		switch was := old[s.Name]; {
@@ -159,7 +177,16 @@ func (in *Ingest) Configure(sources []Source) {
 		default:
 			src.limiter = rate.NewLimiter(rate.Limit(s.Rate), max(s.Burst, 1))
 		}
-		next.byPath[s.Path] = src
+		if was := old[s.Name]; was != nil && was.addresses.same(s.AddressRates) {
+			src.addresses = was.addresses
+		} else {
+			src.addresses = newAddressLimiter(s.AddressRates)
+		}
+		if at := next.byPath[s.Path]; s.Host == "" {
+			next.byPath[s.Path] = append(at, src)
+		} else {
+			next.byPath[s.Path] = append([]*source{src}, at...)
+		}
 	}
 	in.sources.Store(next)
 }
@@ -175,13 +202,23 @@ func (in *Ingest) ledger(name string) *ledger {
 	return l
 }
 
-// find returns the source that listens at the path of a request target.
-func (t *table) find(path string) *source {
-	if s, ok := t.byPath[path]; ok {
+// find returns the source that listens at the path of a request target, and to
+// the host that was asked for.
+func (t *table) find(host, path string) *source {
+	if s := choose(t.byPath[path], host); s != nil {
 		return s
 	}
 	if i := strings.LastIndexByte(path, '/'); i > 0 {
-		if s, ok := t.byPath[path[:i]]; ok && s.Below {
+		if s := choose(t.byPath[path[:i]], host); s != nil && s.Below {
+			return s
+		}
+	}
+	return nil
+}
+
+func choose(at []*source, host string) *source {
+	for _, s := range at {
+		if s.Host == "" || s.Host == hostName(host) {
 			return s
 		}
 	}

@@ -19,6 +19,9 @@ func Ints(name string, target *[]int) Field { return listOf(name, target, intSca
 // CIDRs is a list of networks, "10.0.0.0/8", or single addresses.
 func CIDRs(name string, target *[]netip.Prefix) Field { return listOf(name, target, cidrScalar()) }
 
+// RatesOf is a list of rates, "10/m".
+func RatesOf(name string, target *[]Rate) Field { return listOf(name, target, rateScalar()) }
+
 // Secrets is a list of secrets, of which none may be empty.
 func Secrets(name string, target *[]secret.String) Field {
 	f := listOf(name, target, secretScalar())
