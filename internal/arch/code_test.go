@@ -89,6 +89,7 @@ var faultGroups = []faultGroup{
 		{"invalid_region", "Not an AWS region.", "Write it as us-east-1."},
 		{"invalid_qualifier", "Neither a version nor an alias of a function.", "Correct it."},
 		{"invalid_endpoint", "An endpoint with credentials or a query in it.", "Leave them out."},
+		{"invalid_certificate", "A file of certificates cannot be read, or does not hold what it should.", "Check its path, rights and contents; the message says which file."},
 	}},
 	{"The command line", "", []faultCode{
 		{"usage", "The command line is wrong.", "See --help of the command."},

@@ -109,6 +109,9 @@ type Options struct {
 	MaxHeaderBytes int64
 	// RootCAs verify the servers' certificates; nil means those of the machine.
 	RootCAs *x509.CertPool
+	// ClientCertificate returns what the client shows to servers that ask who it
+	// is; nil shows nothing. It is called for each handshake.
+	ClientCertificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	// Also are addresses that this transport may reach beside those of the allow
 	// list.
 	Also []netip.Prefix
@@ -139,27 +142,8 @@ func (o Options) withDefaults() Options {
 // follows no redirects.
 func (n *Network) Transport(o Options) *http.Transport {
 	o = o.withDefaults()
-	d := &dialer{
-		network:   n,
-		also:      o.Also,
-		handshake: o.HandshakeTimeout,
-		tls: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			RootCAs:            o.RootCAs,
-			NextProtos:         []string{"h2", "http/1.1"},
-			ClientSessionCache: tls.NewLRUClientSessionCache(0),
-		},
-		dialer: net.Dialer{
-			Timeout:  o.ConnectTimeout,
-			Resolver: n.resolver,
-			// Gateways forget silent connections after 350 s; a function may well
-			// take longer to answer.
-			KeepAliveConfig: net.KeepAliveConfig{
-				Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4,
-			},
-			ControlContext: control,
-		},
-	}
+	d := n.dialer(o)
+	d.tls.NextProtos = []string{"h2", "http/1.1"}
 	return &http.Transport{
 		DialContext:            d.dial,
 		DialTLSContext:         d.dialTLS,
@@ -182,6 +166,36 @@ func (n *Network) Client(o Options) *http.Client {
 		Transport:     n.Transport(o),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// dialer returns a dialer with limits that are all set.
+func (n *Network) dialer(o Options) *dialer {
+	d := &dialer{
+		network:   n,
+		also:      o.Also,
+		handshake: o.HandshakeTimeout,
+		tls: &tls.Config{
+			MinVersion:           tls.VersionTLS12,
+			RootCAs:              o.RootCAs,
+			ClientSessionCache:   tls.NewLRUClientSessionCache(0),
+			GetClientCertificate: o.ClientCertificate,
+		},
+		dialer: net.Dialer{
+			Timeout:  o.ConnectTimeout,
+			Resolver: n.resolver,
+			// Gateways forget silent connections after 350 s; a function may well
+			// take longer to answer.
+			KeepAliveConfig: net.KeepAliveConfig{
+				Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4,
+			},
+			ControlContext: control,
+		},
+	}
+	if o.ClientCertificate != nil {
+		// A resumed session shows no certificate: the old one would count on.
+		d.tls.ClientSessionCache = nil
+	}
+	return d
 }
 
 // dialer makes the connections of one transport.

@@ -34,6 +34,7 @@ type Config struct {
 	Headers map[string]secret.String
 	Signing *Signing
 	Auth    *Auth
+	TLS     *TLS
 
 	// urlHidden says that the URL came from the environment or a file, so that
 	// not even its path may be shown; hiddenHeaders that a header's value did.
@@ -60,7 +61,9 @@ func (c *Config) Fields() []spec.Field {
 				"signature and of the connection cannot be set."),
 		spec.Optional("signing", &c.Signing).
 			Doc("How requests are signed, so that the receiver knows who sent them."),
-		spec.Optional("auth", &c.Auth).Doc("The credentials that the receiver wants: one of the three."),
+		spec.Optional("auth", &c.Auth).Doc("The credentials that the receiver wants: one of the four."),
+		spec.Optional("tls", &c.TLS).
+			Doc("A client certificate, and whom to trust, where the machine's certificates do not fit."),
 	}
 }
 
@@ -77,7 +80,7 @@ func (c *Config) Check(at *spec.Place) {
 			}
 		}
 	}
-	if c.Signing == nil && c.Auth == nil && len(c.Headers) == 0 && at.OK("url") && !userInfo(c.URL) {
+	if c.Signing == nil && c.Auth == nil && len(c.Headers) == 0 && at.OK("url") && !userInfo(c.URL) && !c.TLS.identifies() {
 		at.Warn("", "sends unsigned: its receiver cannot know who sent",
 			"give it signing or auth, or write signing: {scheme: none} if that is meant")
 	}
@@ -90,8 +93,11 @@ func (c *Config) Check(at *spec.Place) {
 			at.Hint("is set by "+why, "remove one of the two", "headers", name)
 		}
 	}
-	if c.Auth != nil && (c.Auth.Basic != nil || !c.Auth.Bearer.Empty()) && at.OK("url") && userInfo(c.URL) {
+	if c.Auth != nil && c.Auth.authorizes() && at.OK("url") && userInfo(c.URL) {
 		at.Hint("the URL has credentials too", "remove them there", "auth")
+	}
+	if c.TLS != nil && at.OK("url") && strings.HasPrefix(c.URL, "http://") {
+		at.Hint("the URL is not https, so that there is no TLS", "write the URL with https://", "tls")
 	}
 }
 
@@ -104,7 +110,7 @@ func (c *Config) takenHeaders() map[string]string {
 		taken[http.CanonicalHeaderKey(s.HMAC.TimestampHeader)] = "signing"
 	}
 	if a := c.Auth; a != nil {
-		if a.Basic != nil || !a.Bearer.Empty() {
+		if a.authorizes() {
 			taken["Authorization"] = "auth"
 		}
 		if a.APIKey != nil {
@@ -191,7 +197,11 @@ type Auth struct {
 	Basic  *Basic
 	Bearer secret.String
 	APIKey *APIKey
+	OAuth  *OAuth
 }
+
+// authorizes reports whether the credentials go into the header Authorization.
+func (a *Auth) authorizes() bool { return a.Basic != nil || !a.Bearer.Empty() || a.OAuth != nil }
 
 // Fields lists the fields.
 func (a *Auth) Fields() []spec.Field {
@@ -199,19 +209,22 @@ func (a *Auth) Fields() []spec.Field {
 		spec.Optional("basic", &a.Basic).Doc("User name and password (RFC 7617)."),
 		spec.Secret("bearer", &a.Bearer).Doc("A token, sent as `Authorization: Bearer …`."),
 		spec.Optional("api_key", &a.APIKey).Doc("A key in a header or query parameter of your choice."),
+		spec.Optional("oauth", &a.OAuth).
+			Doc("OAuth 2.0 client credentials (RFC 6749 4.4): a token is fetched, kept and renewed, and sent as " +
+				"`Authorization: Bearer …`."),
 	}
 }
 
 // Check checks that there is one kind of credentials.
 func (a *Auth) Check(at *spec.Place) {
 	n := 0
-	for _, key := range []string{"basic", "bearer", "api_key"} {
+	for _, key := range []string{"basic", "bearer", "api_key", "oauth"} {
 		if at.Has(key) {
 			n++
 		}
 	}
 	if n != 1 {
-		at.Problem("", "needs exactly one of basic, bearer and api_key")
+		at.Problem("", "needs exactly one of basic, bearer, api_key and oauth")
 	}
 	if !validValue(a.Bearer.Reveal()) {
 		at.Problem("bearer", "must not hold line breaks or other control characters")
@@ -289,7 +302,9 @@ func (c *Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "webhook
 func (c *Config) LogValue() slog.Value { return slog.StringValue(c.Address()) }
 
 // hidden returns whatever must not be shown.
-func (c *Config) hidden() destination.Hidden {
+func (c *Config) hidden() destination.Hidden { return destination.Hide(c.secrets()...) }
+
+func (c *Config) secrets() []string {
 	var all []string
 	if u, err := url.Parse(c.URL); err == nil {
 		if u.User != nil {
@@ -330,8 +345,9 @@ func (c *Config) hidden() destination.Hidden {
 		if a.APIKey != nil {
 			all = append(all, a.APIKey.Value.Reveal())
 		}
+		all = append(all, a.OAuth.secrets()...)
 	}
-	return destination.Hide(all...)
+	return all
 }
 
 // isCredential reports whether a header of this name holds a credential.

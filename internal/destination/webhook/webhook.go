@@ -1,6 +1,7 @@
 // Package webhook is the kind of destination that sends a message to an HTTP
 // endpoint: any method, signed by Standard Webhooks or an HMAC scheme of one's
-// own, with Basic, bearer or API key credentials. Any 2xx status is success.
+// own, with Basic, bearer, API key or OAuth 2.0 client credentials, and with a
+// client certificate. Any 2xx status is success.
 // The answer is read as far as somebody wants it, however long it is.
 package webhook
 
@@ -17,7 +18,6 @@ import (
 	"time"
 
 	"github.com/grapnel/grapnel/internal/destination"
-	"github.com/grapnel/grapnel/internal/egress"
 	"github.com/grapnel/grapnel/signature"
 )
 
@@ -31,6 +31,7 @@ type webhook struct {
 	address   string        // the URL without user-info, which may be signed
 	noBody    bool
 	signer    *signature.Signer // nil: unsigned
+	tokens    *tokens           // nil: no OAuth
 	hide      destination.Hidden
 	now       func() time.Time
 }
@@ -48,6 +49,15 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building a webhook: %w", hide.Err(err))
 	}
+	options, err := c.TLS.options()
+	if err != nil {
+		return nil, fmt.Errorf("building a webhook: %w", hide.Err(err))
+	}
+	tokens, err := c.tokens(d)
+	if err != nil {
+		return nil, fmt.Errorf("building a webhook: %w", hide.Err(err))
+	}
+	options.IdlePerHost = d.MaxInFlight
 	header := c.header(d, u)
 	u.User = nil
 	if c.Auth != nil && c.Auth.APIKey != nil && c.Auth.APIKey.Query != "" {
@@ -59,7 +69,7 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 	}
 	return &webhook{
 		shown:     c.Address(),
-		transport: d.Egress.Transport(egress.Options{IdlePerHost: d.MaxInFlight}),
+		transport: d.Egress.Transport(options),
 		request: &http.Request{
 			Method: c.Method, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		},
@@ -67,6 +77,7 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 		address: u.String(),
 		noBody:  c.Method == http.MethodGet || c.Method == http.MethodHead,
 		signer:  signer,
+		tokens:  tokens,
 		hide:    hide,
 		now:     d.Clock(),
 	}, nil
@@ -102,19 +113,49 @@ func (c *Config) header(d destination.Deps, u *url.URL) http.Header {
 
 // Do sends the request.
 func (w *webhook) Do(ctx context.Context, r *destination.Request) (*destination.Response, error) {
-	req, err := w.prepare(ctx, r)
-	if err != nil {
-		return nil, &destination.Error{
-			Class: destination.InternalError, Message: w.hide.Text(err.Error()), Err: w.hide.Err(err),
+	if w.tokens != nil {
+		return w.doWithToken(ctx, r)
+	}
+	return w.send(ctx, r, "", w.hide)
+}
+
+// doWithToken sends the request with a token, and once more with a fresh one if
+// the receiver refuses the token: it may have been revoked before its time.
+func (w *webhook) doWithToken(ctx context.Context, r *destination.Request) (*destination.Response, error) {
+	for again := true; ; again = false {
+		token, err := w.tokens.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := w.send(ctx, r, token, w.tokens.hidden(token))
+		failure, ok := errors.AsType[*destination.Error](err)
+		if !ok || failure.Status != http.StatusUnauthorized && failure.Status != http.StatusProxyAuthRequired {
+			return resp, err
+		}
+		w.tokens.drop(token)
+		if !again {
+			return nil, err
 		}
 	}
-	resp, err := w.transport.RoundTrip(req) //nolint:bodyclose // readAnswer closes it.
+}
+
+// send makes one HTTP request, with a bearer token if there is one.
+func (w *webhook) send(
+	ctx context.Context, r *destination.Request, token string, hide destination.Hidden,
+) (*destination.Response, error) {
+	req, err := w.prepare(ctx, r, token)
 	if err != nil {
-		return nil, destination.Unanswered(ctx, err, w.hide)
+		return nil, &destination.Error{
+			Class: destination.InternalError, Message: hide.Text(err.Error()), Err: hide.Err(err),
+		}
 	}
-	body, truncated := readAnswer(resp, r.WantBody)
+	resp, err := w.transport.RoundTrip(req) //nolint:bodyclose // ReadAnswer closes it.
+	if err != nil {
+		return nil, destination.Unanswered(ctx, err, hide)
+	}
+	body, truncated := destination.ReadAnswer(resp, r.WantBody)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, destination.Answered(resp.StatusCode, resp.Header, body, w.now(), w.hide)
+		return nil, destination.Answered(resp.StatusCode, resp.Header, body, w.now(), hide)
 	}
 	return &destination.Response{
 		Status: resp.StatusCode, Header: resp.Header, Body: body, Truncated: truncated,
@@ -124,6 +165,9 @@ func (w *webhook) Do(ctx context.Context, r *destination.Request) (*destination.
 // Close closes the connections that are kept.
 func (w *webhook) Close() error {
 	w.transport.CloseIdleConnections()
+	if w.tokens != nil {
+		w.tokens.transport.CloseIdleConnections()
+	}
 	return nil
 }
 
@@ -143,7 +187,7 @@ func (p *payload) rewind() (io.ReadCloser, error) {
 }
 
 // prepare makes the HTTP request.
-func (w *webhook) prepare(ctx context.Context, r *destination.Request) (*http.Request, error) {
+func (w *webhook) prepare(ctx context.Context, r *destination.Request, token string) (*http.Request, error) {
 	at := r.Time
 	if at.IsZero() {
 		at = w.now()
@@ -162,6 +206,9 @@ func (w *webhook) prepare(ctx context.Context, r *destination.Request) (*http.Re
 		header["Content-Type"] = values[2:3:3]
 	}
 	maps.Copy(header, w.header)
+	if token != "" {
+		header["Authorization"] = []string{"Bearer " + token}
+	}
 	if w.signer != nil {
 		signed := &signature.Request{Method: w.request.Method, URL: w.address, Header: header, Body: text}
 		if err := w.signer.Sign(signed, at); err != nil {

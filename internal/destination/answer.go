@@ -1,4 +1,4 @@
-package webhook
+package destination
 
 import (
 	"errors"
@@ -18,10 +18,10 @@ const (
 // that the receiver only claims allocates nothing.
 const firstRead = 16 << 10
 
-// readAnswer returns the first want bytes of the answer's body and closes it.
+// ReadAnswer returns the first want bytes of the answer's body and closes it.
 // It reports whether there is more. An answer that breaks off is cut where it
 // does: its status was received, and that is what counts.
-func readAnswer(resp *http.Response, want int) (body []byte, truncated bool) {
+func ReadAnswer(resp *http.Response, want int) (body []byte, truncated bool) {
 	defer func() { _ = resp.Body.Close() }() // what is unread is not wanted
 	if resp.Body == http.NoBody || resp.ContentLength == 0 {
 		return nil, false
