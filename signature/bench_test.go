@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"strings"
@@ -101,4 +102,18 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func BenchmarkVerifySigV4(b *testing.B) {
+	c := sigV4Config()
+	benchmarkVerify(b, mustNew(b, "sigv4", c), sigV4Request(b, c))
+}
+
+func BenchmarkVerifySNS(b *testing.B) {
+	key := rsaKey(b)
+	cert := issue(b, x509.Certificate{}, key, nil)
+	v := mustNew(b, "sns", signature.Config{
+		PublicKeys: []string{cert.pem()}, Params: map[string][]string{"topic_arn": {topic}},
+	})
+	benchmarkVerify(b, v, snsPost(snsBody(b, key, map[string]string{"Message": kibibyte()})))
 }

@@ -39,6 +39,8 @@ type Handshake struct {
 	match  func(req *Request) bool
 	answer func(req *Request, c *Config, key int) (Answer, Reason)
 	reveal func(req *Request) string
+	// confirm returns the address to fetch.
+	confirm func(req *Request) string
 }
 
 // Handshakes lists all handshakes.
@@ -58,6 +60,7 @@ func Handshakes() []Handshake {
 		{Name: "discord", VerifyFirst: true, match: isDiscord, answer: answerDiscord},
 		{Name: "twitch", VerifyFirst: true, match: isTwitch, answer: echoJSON("/challenge")},
 		{Name: "notion", match: isNotion, answer: answerNotion, reveal: revealNotion},
+		{Name: "sns", VerifyFirst: true, match: isSNS, answer: answerSNS, confirm: confirmSNS},
 	}
 }
 
@@ -92,6 +95,16 @@ func (h Handshake) Reveal(req *Request) string {
 		return ""
 	}
 	return h.reveal(req)
+}
+
+// Confirm returns the https address that must be fetched once to complete the handshake, after it was
+// verified and answered: SNS confirms subscriptions that way. "" says that there is none. Its host and
+// query have been checked; follow no redirect, and dial no private network.
+func (h Handshake) Confirm(req *Request) string {
+	if h.confirm == nil {
+		return ""
+	}
+	return h.confirm(req)
 }
 
 // refused is the answer to a handshake that makes no sense.

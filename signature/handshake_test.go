@@ -55,7 +55,7 @@ func TestHandshakeVectors(t *testing.T) {
 	file, _ := loadVectors(t)
 	for _, h := range file.Handshakes {
 		if h.Request.Vector != "" {
-			continue // the request is another vector's, of a mechanism that is not built
+			continue // the request is a vector's: TestSNSHandshakes
 		}
 		t.Run(h.ID, func(t *testing.T) {
 			t.Parallel()
@@ -279,6 +279,9 @@ func TestEveryHandshakeHasAProvider(t *testing.T) {
 	var names []string
 	for _, h := range signature.Handshakes() {
 		names = append(names, h.Name)
+		if h.Name == "sns" {
+			continue // for providers that a program describes itself, which must fetch what Confirm says
+		}
 		if !slices.ContainsFunc(signature.Providers(), func(p signature.Provider) bool {
 			return slices.Contains(p.Handshakes, h.Name)
 		}) {

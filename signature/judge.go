@@ -15,6 +15,11 @@ import (
 func (c *scheme) verify(req *Request, now time.Time) (Proof, error) {
 	s, _ := c.pool.Get().(*scratch)
 	defer c.release(s)
+	return c.prove(s, req, now)
+}
+
+// prove judges the request in the scratch space, which is empty.
+func (c *scheme) prove(s *scratch, req *Request, now time.Time) (Proof, error) {
 	key, reason, detail := c.judge(s, req, now)
 	if reason != "" {
 		return Proof{}, c.profile.refuse(reason, detail)

@@ -17,7 +17,7 @@ var ErrProfile = errors.New("unusable profile")
 type Profile struct {
 	// Name is what Proof and Error call the profile.
 	Name string `json:"name,omitempty"`
-	// Mech names the mechanism: mac, pubkey, token, jwt, ip or none.
+	// Mech names the mechanism: mac, pubkey, token, jwt, sns, sigv4, ip, mtls or none.
 	Mech string `json:"mech"`
 	// Alg is the algorithm. For mac: sha1, sha256, sha512 (HMAC) or concat-sha256 (a plain digest
 	// whose content holds the secret). For pubkey: ed25519, ecdsa-p256-sha256-der, rsa-pkcs1-sha256.

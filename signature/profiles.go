@@ -227,7 +227,7 @@ func fieldProfiles() []Profile {
 	}
 }
 
-// publicKeyProfiles are those that sign with a private key.
+// publicKeyProfiles are those that sign with a private key, and those of AWS.
 func publicKeyProfiles() []Profile {
 	return []Profile{
 		{
@@ -246,6 +246,20 @@ func publicKeyProfiles() []Profile {
 			Sig: plainSig("X-Twilio-Email-Event-Webhook-Signature"), Content: "{ts}{body}",
 			TS: headerTS("X-Twilio-Email-Event-Webhook-Timestamp", unitSeconds), Tolerance: 300,
 		},
+		{
+			Name: "paypal", Mech: mechPubkey, Alg: algRSA, Enc: encBase64,
+			Sig: plainSig("Paypal-Transmission-Sig"), TS: headerTS("Paypal-Transmission-Time", unitRFC3339),
+			Content:   "{header:Paypal-Transmission-Id}|{ts}|{param:webhook_id}|{crc32}",
+			CertURL:   &Place{In: inHeader, Name: Names{"Paypal-Cert-Url"}},
+			CertHost:  `(?:[a-z0-9-]+\.)*paypal\.com`,
+			AlgHeader: "Paypal-Auth-Algo", AlgValue: "SHA256withRSA",
+		},
+		{
+			Name: "sns", Mech: mechSNS,
+			CertHost: `sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(?:\.cn)?`,
+			CertPath: `/SimpleNotificationService-[A-Za-z0-9]+\.pem`,
+		},
+		{Name: "sigv4", Mech: mechSigV4, Tolerance: 300},
 	}
 }
 
@@ -275,6 +289,7 @@ func tokenProfiles() []Profile {
 		token("graph-client-state", inJSON, "/value/0/clientState", ""),
 		{Name: "none", Mech: mechNone},
 		{Name: "ip-allowlist", Mech: mechIP},
+		{Name: "mtls", Mech: mechMTLS},
 	}
 }
 

@@ -3,6 +3,24 @@ package signature
 // moneyProviders are payment services.
 var moneyProviders = []Provider{
 	{
+		Name: "paypal", Title: "PayPal", Source: "paypal.com",
+		Profiles:   []string{"paypal"},
+		ID:         locators("{json:/id}"),
+		Type:       locators("{json:/event_type}"),
+		DetailType: "paypal-webhook",
+		Expects:    "any 2xx",
+		Steps: []string{
+			"Open the app in the developer dashboard, Webhooks, Add webhook.",
+			"Webhook URL: {url}; choose the events and save.",
+			"Copy the webhook id into the webhook_id parameter of this source.",
+			"Copy the certificate at the address in the header Paypal-Cert-Url into this source as " +
+				"public key; PayPal changes it from time to time.",
+		},
+		Signed:   "transmission id and time, the webhook id, and the body by its CRC-32",
+		Unsigned: "other headers",
+		Retries:  "25 within 3 days",
+	},
+	{
 		Name: "stripe", Title: "Stripe", Source: "stripe.com",
 		Profiles:   []string{"stripe"},
 		ID:         locators("{json:/id}"),

@@ -56,7 +56,7 @@ var operationsProviders = []Provider{
 	{
 		Name: "sumologic", Title: "Sumo Logic", Source: "sumologic.com",
 		Aliases:    []string{"sumo"},
-		Profiles:   []string{"sumo-header", "sumo-custom-header", "basic"},
+		Profiles:   []string{"sumo-header", "sumo-custom-header", "basic", "sigv4"},
 		DetailType: "sumologic-webhook",
 		Expects:    "200",
 		Steps: []string{
@@ -64,9 +64,11 @@ var operationsProviders = []Provider{
 			"URL: {url}",
 			"Authorization header: the secret of this source, as it is.",
 			"Write the payload as JSON, test and save.",
+			"Or a connection of type AWS Lambda with profile sigv4, whose secret is " +
+				"\"access key id:secret access key\".",
 		},
 		MaskHeaders: []string{"X-Api-Key"},
-		Signed:      "nothing: the token is a constant",
+		Signed:      "nothing: the token is a constant; with sigv4 method, URL, time and body",
 		Unsigned:    "everything",
 		Retries:     "not documented",
 	},

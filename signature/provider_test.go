@@ -50,7 +50,7 @@ func TestProvidersAreComplete(t *testing.T) {
 			return slices.Contains(q.Profiles, p.Name)
 		})
 		// These are for configurations that name them, and for the vectors.
-		spare := []string{"github-sha1", "github-sha512", "ip-allowlist"}
+		spare := []string{"github-sha1", "github-sha512", "ip-allowlist", "mtls", "sns"}
 		if !used && !slices.Contains(spare, p.Name) {
 			t.Errorf("no provider has profile %q", p.Name)
 		}

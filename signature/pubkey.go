@@ -21,12 +21,18 @@ const (
 type publicKeys struct {
 	alg  string
 	keys []crypto.PublicKey
+	// named says that requests may name a key, which then is in their scratch space.
+	named bool
 }
 
 // compilePubkey compiles a pubkey profile.
 func compilePubkey(p *Profile, c *Config) (check, error) {
 	if p.CertURL != nil {
-		return nil, p.bad("certificates by address are not supported")
+		inner, err := compileCertCheck(p, c)
+		if err != nil || p.AlgHeader == "" {
+			return inner, err
+		}
+		return algHeader{inner, p, canonical([]string{p.AlgHeader})[0]}, nil
 	}
 	if len(c.PublicKeys) == 0 {
 		return nil, p.refuse(NoSecret, "")
@@ -53,7 +59,7 @@ func compilePubkey(p *Profile, c *Config) (check, error) {
 		return nil, p.bad("a public key is no {secret}")
 	}
 	if p.AlgHeader != "" {
-		return algHeader{s.bind(m), canonical([]string{p.AlgHeader})[0]}, nil
+		return algHeader{s.bind(m), p, canonical([]string{p.AlgHeader})[0]}, nil
 	}
 	return s.bind(m), nil
 }
@@ -73,7 +79,12 @@ func fits(alg string, key crypto.PublicKey) bool {
 }
 
 // state implements matcher.
-func (m *publicKeys) state() any { return nil }
+func (m *publicKeys) state() any {
+	if m.named {
+		return &namedKey{}
+	}
+	return nil
+}
 
 // match implements matcher.
 func (m *publicKeys) match(s *scratch, req *Request) int {
@@ -99,6 +110,13 @@ func (m *publicKeys) match(s *scratch, req *Request) int {
 			}
 		}
 	}
+	if named, ok := s.state.(*namedKey); ok && named.key != nil && found < 0 {
+		for _, candidate := range s.candidates {
+			if verifyPublic(named.key, message, candidate) {
+				found = len(m.keys)
+			}
+		}
+	}
 	return found
 }
 
@@ -120,8 +138,9 @@ func verifyPublic(key crypto.PublicKey, message, sig []byte) bool {
 
 // algHeader refuses requests that name another algorithm than the configured one.
 type algHeader struct {
-	*scheme
-	name string
+	check
+	profile *Profile
+	name    string
 }
 
 // verify implements check.
@@ -135,5 +154,5 @@ func (a algHeader) verify(req *Request, now time.Time) (Proof, error) {
 	case value != a.profile.AlgValue:
 		return Proof{}, a.profile.refuse(UnsupportedAlg, a.name)
 	}
-	return a.scheme.verify(req, now)
+	return a.check.verify(req, now)
 }

@@ -39,6 +39,7 @@ const (
 	UnsupportedCrit    Reason = "unsupported_crit"
 	UntrustedCertURL   Reason = "untrusted_cert_url"
 	IPDenied           Reason = "ip_denied"
+	CertDenied         Reason = "cert_denied"
 )
 
 // Error is a refusal. Every error that Verify returns for something that the request lacks or has
@@ -69,7 +70,7 @@ func (e *Error) Error() string {
 // Status returns the HTTP status that a refusal for r should be answered with: 403 where the sender
 // is not allowed to be who it is, 400 for a handshake that makes no sense, otherwise 401.
 func (r Reason) Status() int {
-	if r == IPDenied {
+	if r == IPDenied || r == CertDenied {
 		return http.StatusForbidden
 	}
 	if r == MalformedHandshake {
@@ -93,6 +94,10 @@ func Reasons() []ReasonText {
 	return []ReasonText{
 		{NoSecret, "No secret is configured, or one of them is empty.", "Configure the secret."},
 		{IPDenied, "The sender's address is not on the allowlist.", "Check the list and the trusted proxies."},
+		{
+			CertDenied, "The client presented no certificate, or one that is not allowed.",
+			"Compare the certificate's names or key with the source.",
+		},
 		{
 			MissingSignature, "The request carries no signature of the configured scheme.",
 			"Check that the provider has a secret and that no proxy drops the header.",

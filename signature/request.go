@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bytes"
+	"crypto/x509"
 	"net/http"
 	"strings"
 )
@@ -20,6 +21,11 @@ type Request struct {
 	Body []byte
 	// RemoteAddr is the address of the peer, "host:port", as in http.Request.
 	RemoteAddr string
+	// PeerCertificates is the chain that the client presented in the TLS handshake, its own
+	// certificate first. Only the possession of the first one's key is proven by that.
+	PeerCertificates []*x509.Certificate
+	// VerifiedChains are the chains that the TLS server has verified, as in tls.ConnectionState.
+	VerifiedChains [][]*x509.Certificate
 }
 
 // NewRequest returns the Request for r, whose body has been read into body. The URL is made of the
@@ -34,13 +40,17 @@ func NewRequest(r *http.Request, body []byte) *Request {
 	if !strings.HasPrefix(target, "/") {
 		target = r.URL.RequestURI()
 	}
-	return &Request{
+	req := &Request{
 		Method:     r.Method,
 		URL:        scheme + "://" + r.Host + target,
 		Header:     r.Header,
 		Body:       body,
 		RemoteAddr: r.RemoteAddr,
 	}
+	if r.TLS != nil {
+		req.PeerCertificates, req.VerifiedChains = r.TLS.PeerCertificates, r.TLS.VerifiedChains
+	}
+	return req
 }
 
 // one returns the only value of the header with the canonical name, "" if there is none.

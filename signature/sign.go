@@ -20,12 +20,13 @@ import (
 var ErrSign = errors.New("request cannot be signed")
 
 // Signer signs requests in the way of a profile: with mac as the sender would, with token by putting
-// the token where it belongs, with jwt by an HS256 token. It is safe for concurrent use.
+// the token where it belongs, with jwt by an HS256 token, with sigv4 as an AWS SDK would. It is safe for concurrent use.
 type Signer struct {
 	profile Profile
 	scheme  *scheme
 	mac     *macKeys
 	secrets []string
+	sigV4   *sigV4Check
 }
 
 // NewSigner returns the Signer for a provider or profile by name. Errors are those of New.
@@ -51,6 +52,8 @@ func NewProfileSigner(p Profile, c Config) (*Signer, error) {
 			return nil, p.bad("only %s tokens can be made, with a secret", algHS256)
 		}
 		_, err = compileJWT(&p, &c)
+	case mechSigV4:
+		s.sigV4, err = sigV4Keys(&p, &c)
 	case mechNone:
 	default:
 		err = p.bad("mechanism %q cannot sign", p.Mech)
@@ -87,6 +90,8 @@ func (s *Signer) Sign(req *Request, now time.Time) error {
 		if token, err = s.makeJWT(req.Body, now); err == nil {
 			err = s.putToken(req, token)
 		}
+	case mechSigV4:
+		s.signSigV4(req, now)
 	}
 	if err != nil {
 		return fmt.Errorf("signing by %s: %w", s.profile.Name, err)

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"strings"
@@ -19,13 +20,22 @@ type Config struct {
 	PublicKeys []string
 	// Keys, if set, is asked for more public keys at each verification (jwt).
 	Keys KeySource
+	// Certs, if set, is asked for the certificates that requests name by address (sns, and pubkey
+	// profiles with cert_url). Without it the PublicKeys are pinned certificates or keys.
+	Certs CertSource
 	// Params are the values of {param:N} and Profile.Require. Where there are as many values as
 	// secrets, value i belongs to secret i (Pusher: one secret an app key); one value is for all.
+	// For sns topic_arn lists the topics that are allowed and signature_version the versions, 2 if
+	// there is none; for sigv4 region (any, if none) and service (execute-api and lambda, if none);
+	// for mtls subject, san and spki.
 	Params map[string][]string
 	// Allow are the networks that requests may come from (ip).
 	Allow []netip.Prefix
 	// TrustedProxies are the networks whose X-Forwarded-For is believed (ip).
 	TrustedProxies []netip.Prefix
+	// ClientCAs are the authorities of client certificates (mtls). Without them names count only in
+	// certificates that the TLS server has verified.
+	ClientCAs *x509.CertPool
 }
 
 // Secrets returns a Config of shared secrets, the newest first.
@@ -55,6 +65,9 @@ const (
 	mechToken  = "token"
 	mechJWT    = "jwt"
 	mechIP     = "ip"
+	mechSNS    = "sns"
+	mechSigV4  = "sigv4"
+	mechMTLS   = "mtls"
 	mechNone   = "none"
 
 	inHeader = "header"
@@ -78,6 +91,9 @@ func mechanisms() []mechanism {
 		{mechToken, compileToken},
 		{mechJWT, compileJWT},
 		{mechIP, compileIP},
+		{mechSNS, compileSNS},
+		{mechSigV4, compileSigV4},
+		{mechMTLS, compileMTLS},
 		{mechNone, compileNone},
 	}
 }
@@ -122,7 +138,7 @@ func NewProfile(p Profile, c Config) (*Verifier, error) {
 }
 
 // Verify checks the request at the time now. It returns an *Error if the request is refused. Any
-// other error means that a KeySource failed: nothing is known about the request then, and the right
+// other error means that a KeySource or CertSource failed: nothing is known about the request then, and the right
 // answer is 503.
 func (v *Verifier) Verify(req *Request, now time.Time) (Proof, error) {
 	return v.check.verify(req, now)

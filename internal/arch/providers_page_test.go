@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"os"
@@ -27,6 +29,7 @@ var extras = map[string][]string{
 	"basic":       {`basic: {user: monitor}`},
 	"jwt":         {`jwt: {jwks_url: "https://issuer.example/jwks.json", issuer: "https://issuer.example", audience: grapnel}`},
 	"pusher":      {`params: {app_key: [the-app-key]}            # one for each secret`},
+	"paypal":      {`params: {webhook_id: ["${PAYPAL_WEBHOOK_ID}"]}`},
 	"meta":        {`params: {verify_token: ["${META_VERIFY_TOKEN}"]}`},
 	"cloudevents": {`params: {allowed_origins: [eventemitter.example.com]}`},
 }
@@ -71,6 +74,16 @@ func sampleKey(t *testing.T, s *signature.Profile) string {
 			t.Fatal(err)
 		}
 		return base64.StdEncoding.EncodeToString(der)
+	case s.CertURL != nil:
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	case s.Key == "hex":
 		return strings.Repeat("0badc0de", 8)
 	case s.Basic:
@@ -114,6 +127,9 @@ func scheme(s *signature.Profile) string {
 		if s.Tolerance > 0 {
 			line += fmt.Sprintf("; refused when it is more than %d s old or ahead", s.Tolerance)
 		}
+		if s.CertURL != nil {
+			line += "; by the certificate that is given as public key"
+		}
 		return line
 	case "token":
 		line := "a token " + place(s.Token.In, s.Token.Name)
@@ -123,6 +139,8 @@ func scheme(s *signature.Profile) string {
 		return line
 	case "jwt":
 		return fmt.Sprintf("a JSON Web Token (%s) %s", strings.Join(s.Algs, ", "), place(s.Token.In, s.Token.Name))
+	case "sigv4":
+		return "AWS Signature Version 4 in headers; the secret is `access key id:secret access key`"
 	case "none":
 		return "not at all"
 	default:
