@@ -174,10 +174,13 @@ func publicBase(cfg *config.Config, s *config.Source) string {
 	}
 	host, port, err := net.SplitHostPort(dialable(cfg.Listen))
 	if err != nil {
-		return "http://" + cfg.Listen
+		return scheme(cfg.TLS) + cfg.Listen
 	}
 	if host == "127.0.0.1" {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	if s.Host != "" && (host == "localhost" || net.ParseIP(host) != nil) {
+		host = s.Host
+	}
+	return scheme(cfg.TLS) + net.JoinHostPort(host, port)
 }

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"cmp"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -75,6 +78,7 @@ func (a *app) client() (*client.Client, error) {
 		return nil, usage("give --token-file or $"+envToken+" with --admin",
 			"the token of the configuration here is not sent to another machine, %s", address)
 	}
+	var pinned *http.Client
 	if address == "" || token.Empty() {
 		where, err := a.located()
 		if err != nil {
@@ -82,6 +86,9 @@ func (a *app) client() (*client.Client, error) {
 		}
 		if address == "" {
 			if address, err = adminURL(&where); err != nil {
+				return nil, err
+			}
+			if pinned, err = pinnedTo(where.Admin.TLS); err != nil {
 				return nil, err
 			}
 		}
@@ -94,7 +101,37 @@ func (a *app) client() (*client.Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
-	return client.New(client.Config{URL: address, Token: token, Agent: api.AgentCLI + buildVersion()})
+	return client.New(client.Config{URL: address, Token: token, Agent: api.AgentCLI + buildVersion(), HTTP: pinned})
+}
+
+// pinnedTo returns a client for a port that shows the certificate, or nil for one
+// without TLS.
+func pinnedTo(t *config.TLS) (*http.Client, error) {
+	if t == nil {
+		return nil, nil //nolint:nilnil // nil stands for the usual client.
+	}
+	text, err := os.ReadFile(t.Cert)
+	if err != nil {
+		return nil, usage("run this where the configuration is, or give --admin", "the certificate %s cannot be read: %v",
+			t.Cert, cause(err))
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if first, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return client.Pinned(first), nil
+		}
+	}
+	return nil, usage("give --admin to ask by a name that its certificate has", "%s holds no certificate", t.Cert)
+}
+
+// scheme is how a port is asked.
+func scheme(t *config.TLS) string {
+	if t != nil {
+		return "https://"
+	}
+	return "http://"
 }
 
 // local reports whether an admin URL is on this machine.
@@ -174,7 +211,7 @@ func adminURL(where *config.Location) (string, error) {
 		}
 		address = strings.TrimSpace(string(text))
 	}
-	return "http://" + dialable(address), nil
+	return scheme(where.Admin.TLS) + dialable(address), nil
 }
 
 // dialable turns an address to listen on into one to connect to: what listens

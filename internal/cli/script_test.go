@@ -2,10 +2,16 @@ package cli_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -45,6 +51,7 @@ func TestMain(m *testing.M) {
 //	                          (0 does not answer); sets $NAME to its URL
 //	edit FILE OLD NEW         replace a text that must be there
 //	glob NAME PATTERN         wait for the one file that the pattern names, and set $NAME to it
+//	certificate CERT KEY      write a certificate that no authority has signed, and its key
 //	hangup                    send SIGHUP to the process in the background
 //	insist                    send it SIGINT until it has ended
 func TestScripts(t *testing.T) {
@@ -61,7 +68,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "await": cmdAwait, "receiver": cmdReceiver, "edit": cmdEdit, "glob": cmdGlob, "hangup": cmdHangup,
-			"insist": cmdInsist,
+			"insist": cmdInsist, "certificate": cmdCertificate,
 		},
 	})
 }
@@ -123,6 +130,22 @@ func cmdEdit(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
+}
+
+func cmdCertificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificate CERT KEY")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"hooks.example.com"}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	ts.Check(err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
+	}
 }
 
 func cmdGlob(ts *testscript.TestScript, neg bool, args []string) {

@@ -78,8 +78,14 @@ func (a *app) send(ctx context.Context, name string, s *sending) error {
 		return err
 	}
 	target := base + strings.TrimPrefix(req.URL, signBase)
+	sender := http.DefaultClient
+	if s.to == "" && cfg.TLS != nil {
+		if sender, err = pinnedTo(cfg.TLS); err != nil {
+			return err
+		}
+	}
 	start := a.env.Now()
-	status, answer, err := post(ctx, target, req)
+	status, answer, err := post(ctx, sender, target, req)
 	if err != nil {
 		return err
 	}
@@ -165,7 +171,7 @@ func signLike(src *config.Source, req *signature.Request, now time.Time) error {
 }
 
 // post sends the request and returns the answer.
-func post(ctx context.Context, target string, req *signature.Request) (status int, answer []byte, err error) {
+func post(ctx context.Context, sender *http.Client, target string, req *signature.Request) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, req.Method, target, bytes.NewReader(req.Body))
@@ -173,7 +179,7 @@ func post(ctx context.Context, target string, req *signature.Request) (status in
 		return 0, nil, fmt.Errorf("making the request: %w", err)
 	}
 	r.Header = req.Header
-	response, err := http.DefaultClient.Do(r)
+	response, err := sender.Do(r)
 	if err != nil {
 		if u, ok := err.(*url.Error); ok { //nolint:errorlint // net/http documents this type, unwrapped.
 			err = u.Err // the URL may hold a token

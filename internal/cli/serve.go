@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -103,7 +102,17 @@ func (a *app) brokenConfig(broken *daemon.ConfigError) error {
 // address for other commands if the configuration does not tell them. What it
 // returns takes that back.
 func (a *app) announce(ctx context.Context, d *daemon.Daemon, show bool) (func(), error) {
-	c, err := client.New(client.Config{URL: "http://" + dialable(d.AdminAddr()), Token: d.Token(), Agent: api.AgentCLI + buildVersion()})
+	where, err := a.located()
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := pinnedTo(where.Admin.TLS)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{
+		URL: scheme(where.Admin.TLS) + dialable(d.AdminAddr()), Token: d.Token(), Agent: api.AgentCLI + buildVersion(), HTTP: pinned,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("asking the admin port: %w", err)
 	}
@@ -122,11 +131,11 @@ func (a *app) announce(ctx context.Context, d *daemon.Daemon, show bool) (func()
 	}
 	if show {
 		a.out.line("%s %s", a.out.bold("Grapnel"), status.Version)
-		pairs := []string{"webhooks", "http://" + dialable(status.Listen.Public)}
+		pairs := []string{"webhooks", scheme(where.TLS) + dialable(status.Listen.Public)}
 		for _, s := range sources {
 			pairs = append(pairs, "", s.URL+"  ("+s.Title+")")
 		}
-		pairs = append(pairs, "admin", "http://"+dialable(status.Listen.Admin),
+		pairs = append(pairs, "admin", scheme(where.Admin.TLS)+dialable(status.Listen.Admin),
 			"token", filepath.Join(status.DataDir, daemon.TokenFile), "data", status.DataDir)
 		a.out.facts("  ", pairs...)
 		a.out.line("%s", a.out.green("ready"))
@@ -151,5 +160,5 @@ func publicURL(cfg *config.Config, status *api.Status) string {
 	if status != nil {
 		address = status.Listen.Public
 	}
-	return "http://" + strings.TrimPrefix(dialable(address), "http://")
+	return scheme(cfg.TLS) + dialable(address)
 }

@@ -70,8 +70,10 @@ func (k *checker) ports() {
 			at.Hint("is refused unless the admin port listens on loopback",
 				"listen on 127.0.0.1:8081, or remove auth", "admin", "auth")
 		}
-		k.at("admin").Warn("listen", "the admin port can be reached from other machines, without TLS",
-			"put a proxy that ends TLS in front of it")
+		if c.Admin.TLS == nil {
+			k.at("admin").Warn("listen", "the admin port can be reached from other machines, without TLS",
+				"set admin.tls, or put a proxy that ends TLS in front of it")
+		}
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	c.Admin.PublicURL = strings.TrimRight(c.Admin.PublicURL, "/")

@@ -19,6 +19,7 @@ const DefaultBus = "default"
 type Config struct {
 	Listen    string // address of the public port
 	PublicURL string // what senders see of the public port, without a slash at the end; may be empty
+	TLS       *TLS   // of the public port; nil: plain HTTP
 	// TrustedProxies are the networks whose word about the sender is believed.
 	TrustedProxies []netip.Prefix
 	Admin          Admin
@@ -40,7 +41,11 @@ type Admin struct {
 	Listen    string
 	PublicURL string
 	Auth      Auth
+	TLS       *TLS // nil: plain HTTP
 }
+
+// TLS names the files of a certificate. Daemons read them again when they change.
+type TLS struct{ Cert, Key string }
 
 // Auth says who may use the admin port.
 type Auth string
@@ -131,6 +136,7 @@ func (c *Config) Fields() []spec.Field {
 		spec.URL("public_url", &c.PublicURL).Example("https://hooks.example.com").
 			Doc("What senders see of the public port. Providers that sign the address need it, and it " +
 				"makes the URLs to paste complete."),
+		tlsField(&c.TLS),
 		spec.CIDRs("trusted_proxies", &c.TrustedProxies).Example("[10.0.0.0/8]").DefaultDoc("none").
 			Doc("Proxies in front of the public port. From them, and from nobody else, `X-Forwarded-For` says who " +
 				"sends: the last address in it that is not a trusted proxy's. `allow_ips`, `rate.address` and what is " +
@@ -161,6 +167,11 @@ func listenField(to *string) spec.Field {
 		Doc("Address of the public port, which receives webhooks and nothing administrative.")
 }
 
+func tlsField(to **TLS) spec.Field {
+	return spec.Optional("tls", to).
+		Doc("Speak HTTPS on the public port: TLS 1.2 and later, HTTP/2. Without it put a proxy that ends TLS in front.")
+}
+
 func adminField(to *Admin) spec.Field {
 	return spec.Object("admin", to).Doc("The port for people and tools: API, metrics, health.")
 }
@@ -173,8 +184,8 @@ func dataField(to *string) spec.Field {
 // later are the keys that belong to later versions.
 func later() []spec.Field {
 	return []spec.Field{
-		spec.Reserved("tls", "TLS comes with a later version; until then put a proxy that ends TLS in front"),
-		spec.Reserved("acme", "certificates by ACME come with a later version; until then put a proxy that ends TLS in front"),
+		spec.Reserved("acme", "certificates by ACME come with a later version; until then give tls files that another tool "+
+			"renews, which are read again when they change"),
 		spec.Reserved("store", "PostgreSQL comes with a later version; events are kept in the directory data"),
 		spec.Reserved("functions", "functions come with a later version"),
 		spec.Reserved("routes", "routes come with a later version"),
@@ -196,7 +207,17 @@ func (a *Admin) Fields() []spec.Field {
 			Doc("`token`: everything but health wants the token that is made at the first start and kept in " +
 				"the data directory. `none`: nothing does, allowed on loopback only."),
 		spec.Reserved("aws_auth", "the AWS API comes with a later version"),
-		spec.Reserved("tls", "TLS comes with a later version; until then put a proxy that ends TLS in front"),
+		spec.Optional("tls", &a.TLS).Doc("Speak HTTPS on the admin port, with a certificate of its own or the same."),
+	}
+}
+
+// Fields describes the section.
+func (t *TLS) Fields() []spec.Field {
+	return []spec.Field{
+		spec.String("cert", &t.Cert).Required().Example("cert.pem").
+			Doc("File with the certificate and its chain, PEM. Both files are read again when they change; new ones that " +
+				"cannot be used leave the old certificate in force, and the log says so."),
+		spec.String("key", &t.Key).Required().Example("key.pem").Doc("File with the private key of the certificate, PEM."),
 	}
 }
 

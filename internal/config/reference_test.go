@@ -109,7 +109,7 @@ func TestSchemaHasEveryKeyThatLoadTakes(t *testing.T) {
 	if strings.Contains(string(text), "$fields") {
 		t.Error("the schema has a placeholder left")
 	}
-	for _, key := range []string{"tls", "functions", "routes", "detections"} {
+	for _, key := range []string{"acme", "functions", "routes", "detections"} {
 		if _, ok := schema["properties"].(map[string]any)[key]; ok {
 			t.Errorf("the schema has the reserved key %s", key)
 		}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -30,6 +31,8 @@ type built struct {
 	bus        *bus.Snapshot
 	deliver    *deliver.Snapshot
 	sources    []ingest.Source
+	// What the ports show; nil without TLS.
+	publicTLS, adminTLS *tls.Certificate
 }
 
 // build turns a configuration into what the engines use. Destinations that did
@@ -39,6 +42,13 @@ func (d *Daemon) build(cfg *config.Config) (*built, error) {
 	b.deliver = &deliver.Snapshot{
 		Generation: b.generation, Account: cfg.AWS.Account, Region: cfg.AWS.Region,
 		Destinations: map[string]*deliver.Destination{}, Targets: map[deliver.TargetKey]*deliver.Target{},
+	}
+	var err error
+	if b.publicTLS, err = loadCertificate("tls", cfg.TLS); err != nil {
+		return nil, err
+	}
+	if b.adminTLS, err = loadCertificate("admin.tls", cfg.Admin.TLS); err != nil {
+		return nil, err
 	}
 	for i := range cfg.Destinations {
 		dest, err := d.destination(&cfg.Destinations[i])

@@ -66,8 +66,10 @@ type Daemon struct {
 	genKey  []byte
 
 	public, admin net.Listener
-	started       time.Time
-	stopping      atomic.Bool
+	// What the two ports show; nothing changes between TLS and none while they run.
+	publicTLS, adminTLS certificate
+	started             time.Time
+	stopping            atomic.Bool
 
 	mu      sync.Mutex // guards a reload from start to end
 	current atomic.Pointer[built]
@@ -215,10 +217,13 @@ func (d *Daemon) Start(ctx context.Context) error {
 		return err
 	}
 	admin := d.server(handler)
+	listenOn(admin, &d.adminTLS)
 	admin.RegisterOnShutdown(surface.Close)
 	admin.ReadTimeout = 0 // tails stay open
 	d.serve("admin port", admin, d.admin)
-	d.serve("public port", d.server(d.ingest), d.public)
+	public := d.server(d.ingest)
+	listenOn(public, &d.publicTLS)
+	d.serve("public port", public, d.public)
 	d.log.InfoContext(ctx, "listening", slog.String("public", d.PublicAddr()), slog.String("admin", d.AdminAddr()),
 		slog.String("data", d.current.Load().config.Data), slog.String("version", d.opts.Version))
 	return nil
@@ -236,7 +241,13 @@ func (d *Daemon) server(h http.Handler) *http.Server {
 func (d *Daemon) serve(name string, s *http.Server, l net.Listener) {
 	d.group.Go(name, func(ctx context.Context) error {
 		ended := make(chan error, 1)
-		go func() { ended <- s.Serve(l) }()
+		go func() {
+			if s.TLSConfig != nil {
+				ended <- s.ServeTLS(l, "", "")
+				return
+			}
+			ended <- s.Serve(l)
+		}()
 		select {
 		case err := <-ended:
 			return err

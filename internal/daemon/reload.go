@@ -109,6 +109,8 @@ func unchangeable(old, next *config.Config) error {
 		{"admin.listen", old.Admin.Listen == next.Admin.Listen},
 		{"admin.auth", old.Admin.Auth == next.Admin.Auth},
 		{"data", old.Data == next.Data},
+		{"tls (with or without)", (old.TLS == nil) == (next.TLS == nil)},
+		{"admin.tls (with or without)", (old.Admin.TLS == nil) == (next.Admin.TLS == nil)},
 	} {
 		if !c.same {
 			errs = append(errs, fault.New(fault.Conflict, "restart_needed",
@@ -126,10 +128,12 @@ func (d *Daemon) apply(next *built) {
 	d.bus.Configure(next.bus)
 	d.ingest.Trust(next.config.TrustedProxies)
 	d.ingest.Configure(next.sources)
+	d.publicTLS.Store(next.publicTLS)
+	d.adminTLS.Store(next.adminTLS)
 	d.current.Store(next)
 }
 
-// watch reloads when the file changes. It looks at size and time of change,
+// watch reloads when the file changes, and the certificates when theirs do. It looks at size and time of change,
 // which works on every file system and for files that are replaced.
 func (d *Daemon) watch(ctx context.Context) error {
 	every := d.opts.WatchEvery
@@ -139,6 +143,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	seen := fileMark(d.opts.ConfigPath)
+	certificates := d.certificateMarks()
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,6 +153,10 @@ func (d *Daemon) watch(ctx context.Context) error {
 		if now := fileMark(d.opts.ConfigPath); now != seen && now != (mark{}) {
 			seen = now
 			_ = d.Reload(ctx) // logged, counted and shown by the API
+		}
+		if now := d.certificateMarks(); now != certificates {
+			certificates = now
+			d.renew(ctx)
 		}
 	}
 }
