@@ -53,6 +53,8 @@ var may = map[string][]string{
 	"internal/destination/lambda":          kind(),
 	"internal/destination/log":             kind(),
 	"internal/destination/bus":             kind(),
+	"internal/destination/slack":           kind(),
+	"internal/destination/pagerduty":       with(kind(), "transform"),
 
 	"internal/api":         with(words, "event", "internal/store", "internal/spec"),
 	"internal/api/apitest": with(words, "event", "internal/store", "internal/api"),
@@ -77,7 +79,8 @@ func kind() []string {
 
 func destinations(more ...string) []string {
 	return append(more, "internal/destination/webhook", "internal/destination/lambda",
-		"internal/destination/log", "internal/destination/bus")
+		"internal/destination/log", "internal/destination/bus", "internal/destination/slack",
+		"internal/destination/pagerduty")
 }
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }

@@ -31,8 +31,8 @@ const MaxTimeout = 300 * time.Second
 
 // laterKinds are the kinds of destinations of later versions.
 var laterKinds = []string{
-	"apigateway", "channel", "email", "eventbridge", "exec", "firehose", "function", "kinesis", "pagerduty", "s3",
-	"slack", "sns", "sqs", "states",
+	"apigateway", "channel", "email", "eventbridge", "exec", "firehose", "function", "kinesis", "s3",
+	"sns", "sqs", "states",
 }
 
 // allKinds adds the kinds of later versions to those there are.

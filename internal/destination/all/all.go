@@ -7,6 +7,8 @@ import (
 	"github.com/grapnel/grapnel/internal/destination/bus"
 	"github.com/grapnel/grapnel/internal/destination/lambda"
 	"github.com/grapnel/grapnel/internal/destination/log"
+	"github.com/grapnel/grapnel/internal/destination/pagerduty"
+	"github.com/grapnel/grapnel/internal/destination/slack"
 	"github.com/grapnel/grapnel/internal/destination/webhook"
 	"github.com/grapnel/grapnel/internal/spec"
 )
@@ -16,6 +18,8 @@ func Kinds() []destination.Kind {
 	return []destination.Kind{
 		webhook.Kind(),
 		lambda.Kind(),
+		slack.Kind(),
+		pagerduty.Kind(),
 		bus.Kind(),
 		log.Kind(),
 	}
