@@ -107,7 +107,7 @@ type Token struct {
 	// In is header, query, path or json.
 	In string `json:"in"`
 	// Name is the header, the parameter, the index of the path segment (negative: from the end), or
-	// the JSON pointer.
+	// the JSON pointer. A pointer through element 0 of an array wants the token of every element.
 	Name Names `json:"name"`
 	// Scheme is what stands before the token in a header, with its space: "Bearer ".
 	Scheme string `json:"scheme,omitempty"`

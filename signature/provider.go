@@ -21,6 +21,8 @@ type Provider struct {
 	// ID and Type are where the delivery id and the event type stand, in the order of preference.
 	ID   []Locator `json:"id,omitempty"`
 	Type []Locator `json:"type,omitempty"`
+	// Split is how several events come in one request, nil if they never do.
+	Split *Split `json:"split,omitempty"`
 	// DetailType is the detail-type of an event whose type is not found.
 	DetailType string `json:"detail_type"`
 	// Answer is the answer to an accepted request that the provider expects. A zero status means

@@ -4,9 +4,14 @@ package signature
 var businessProviders = []Provider{
 	{
 		Name: "hubspot", Title: "HubSpot", Source: "hubspot.com",
-		Profiles:   []string{"hubspot", "hubspot-v3", "hubspot-v2", "hubspot-v1"},
-		ID:         locators("{json:/0/eventId}-{json:/0/subscriptionId}-{json:/0/occurredAt}"),
-		Type:       locators("{json:/0/subscriptionType}"),
+		Profiles: []string{"hubspot", "hubspot-v3", "hubspot-v2", "hubspot-v1"},
+		ID:       locators("{json:/0/eventId}-{json:/0/subscriptionId}-{json:/0/occurredAt}"),
+		Type:     locators("{json:/0/subscriptionType}"),
+		Split: &Split{
+			At:   []string{""},
+			ID:   locators("{json:/eventId}-{json:/subscriptionId}-{json:/occurredAt}"),
+			Type: locators("{json:/subscriptionType}"),
+		},
 		DetailType: "hubspot-webhook",
 		Expects:    "any 2xx within 5 s",
 		Steps: []string{
@@ -91,9 +96,14 @@ var businessProviders = []Provider{
 	},
 	{
 		Name: "ms-graph", Title: "Microsoft Graph", Source: "graph.microsoft.com",
-		Aliases:    []string{"graph"},
-		Profiles:   []string{"graph-client-state"},
-		Type:       locators("{json:/value/0/changeType}"),
+		Aliases:  []string{"graph"},
+		Profiles: []string{"graph-client-state"},
+		Type:     locators("{json:/value/0/changeType}"),
+		Split: &Split{
+			At:   []string{"/value"},
+			ID:   locators("{json:/id}"),
+			Type: locators("{json:/changeType}"),
+		},
 		DetailType: "ms-graph-webhook",
 		Expects:    "2xx within 3 s, 202 when queued",
 		Handshakes: []string{"graph"},
@@ -114,9 +124,14 @@ var businessProviders = []Provider{
 var identityProviders = []Provider{
 	{
 		Name: "okta", Title: "Okta", Source: "okta.com",
-		Profiles:   []string{"okta", "okta-custom-header"},
-		ID:         locators("{json:/eventId}", "{json:/data/events/0/uuid}"),
-		Type:       locators("{json:/data/events/0/eventType}"),
+		Profiles: []string{"okta", "okta-custom-header"},
+		ID:       locators("{json:/eventId}", "{json:/data/events/0/uuid}"),
+		Type:     locators("{json:/data/events/0/eventType}"),
+		Split: &Split{
+			At:   []string{"/data/events"},
+			ID:   locators("{json:/uuid}"),
+			Type: locators("{json:/eventType}"),
+		},
 		DetailType: "okta-webhook",
 		Expects:    "200 or 204 within 3 s",
 		Handshakes: []string{"okta"},
@@ -134,9 +149,14 @@ var identityProviders = []Provider{
 	},
 	{
 		Name: "auth0", Title: "Auth0 log streams", Source: "auth0.com",
-		Profiles:   []string{"auth0-log-stream"},
-		ID:         locators("{json:/0/log_id}", "{json:/logs/0/log_id}", "{json:/log_id}"),
-		Type:       locators("{json:/0/data/type}", "{json:/logs/0/data/type}", "{json:/data/type}"),
+		Profiles: []string{"auth0-log-stream"},
+		ID:       locators("{json:/0/log_id}", "{json:/logs/0/log_id}", "{json:/log_id}"),
+		Type:     locators("{json:/0/data/type}", "{json:/logs/0/data/type}", "{json:/data/type}"),
+		Split: &Split{
+			At:   []string{"", "/logs"},
+			ID:   locators("{json:/log_id}"),
+			Type: locators("{json:/data/type}"),
+		},
 		DetailType: "auth0-webhook",
 		Expects:    "any 2xx",
 		Steps: []string{

@@ -78,9 +78,14 @@ var messageProviders = []Provider{
 	},
 	{
 		Name: "line", Title: "LINE", Source: "line.me",
-		Profiles:   []string{"line"},
-		ID:         locators("{json:/events/0/webhookEventId}"),
-		Type:       locators("{json:/events/0/type}"),
+		Profiles: []string{"line"},
+		ID:       locators("{json:/events/0/webhookEventId}"),
+		Type:     locators("{json:/events/0/type}"),
+		Split: &Split{
+			At:   []string{"/events"},
+			ID:   locators("{json:/webhookEventId}"),
+			Type: locators("{json:/type}"),
+		},
 		DetailType: "line-webhook",
 		Expects:    "200 within 2 s",
 		Steps: []string{
@@ -95,9 +100,14 @@ var messageProviders = []Provider{
 	},
 	{
 		Name: "meta", Title: "Meta", Source: "meta.com",
-		Aliases:    []string{"facebook", "whatsapp", "instagram"},
-		Profiles:   []string{"meta"},
-		Type:       locators("{json:/object}.{json:/entry/0/changes/0/field}", "{json:/object}"),
+		Aliases:  []string{"facebook", "whatsapp", "instagram"},
+		Profiles: []string{"meta"},
+		Type:     locators("{json:/object}.{json:/entry/0/changes/0/field}", "{json:/object}"),
+		Split: &Split{
+			At:   []string{"/entry"},
+			ID:   locators("{json:/id}-{json:/time}"),
+			Type: locators("{json:/changes/0/field}"),
+		},
 		DetailType: "meta-webhook",
 		Expects:    "200 within 5 s",
 		Handshakes: []string{"meta"},
@@ -158,6 +168,11 @@ var messageProviders = []Provider{
 			"{form:CallSid}-{form:CallStatus}",
 			"{json:/0/id}",
 		),
+		Split: &Split{
+			At:   []string{""},
+			ID:   locators("{json:/id}"),
+			Type: locators("{json:/type}"),
+		},
 		DetailType: "twilio-webhook-lambda",
 		Answer:     Answer{Status: http.StatusNoContent},
 		Expects:    "204, or TwiML, within 15 s",
@@ -173,9 +188,14 @@ var messageProviders = []Provider{
 	},
 	{
 		Name: "sendgrid", Title: "SendGrid", Source: "sendgrid.com",
-		Profiles:   []string{"sendgrid"},
-		ID:         locators("{json:/0/sg_event_id}"),
-		Type:       locators("{json:/0/event}"),
+		Profiles: []string{"sendgrid"},
+		ID:       locators("{json:/0/sg_event_id}"),
+		Type:     locators("{json:/0/event}"),
+		Split: &Split{
+			At:   []string{""},
+			ID:   locators("{json:/sg_event_id}"),
+			Type: locators("{json:/event}"),
+		},
 		DetailType: "sendgrid-webhook",
 		Expects:    "any 2xx",
 		Steps: []string{
@@ -208,7 +228,13 @@ var messageProviders = []Provider{
 	},
 	{
 		Name: "mandrill", Title: "Mandrill", Source: "mandrillapp.com",
-		Profiles:   []string{"mandrill"},
+		Profiles: []string{"mandrill"},
+		Split: &Split{
+			At:   []string{""},
+			Form: "mandrill_events",
+			ID:   locators("{json:/_id}-{json:/event}-{json:/ts}"),
+			Type: locators("{json:/event}"),
+		},
 		DetailType: "mandrill-webhook",
 		Expects:    "200",
 		Steps: []string{

@@ -21,9 +21,13 @@ var operationsProviders = []Provider{
 	},
 	{
 		Name: "pusher", Title: "Pusher Channels", Source: "pusher.com",
-		Aliases:    []string{"soketi"},
-		Profiles:   []string{"pusher"},
-		Type:       locators("{json:/events/0/name}"),
+		Aliases:  []string{"soketi"},
+		Profiles: []string{"pusher"},
+		Type:     locators("{json:/events/0/name}"),
+		Split: &Split{
+			At:   []string{"/events"},
+			Type: locators("{json:/name}"),
+		},
 		DetailType: "pusher-webhook",
 		Expects:    "any 2xx within 4 s",
 		Steps: []string{

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,12 +20,15 @@ type tokenCheck struct {
 
 // tokenPlace reads the token of a request for token and jwt profiles.
 type tokenPlace struct {
-	in     string
-	names  []string
-	index  int
-	ptrs   []pointer
-	scheme string
-	basic  bool
+	in    string
+	names []string
+	index int
+	ptrs  []pointer
+	// list and rest are a pointer through the first element of an array, in two: the token of every
+	// other element must be good too.
+	list, rest []pointer
+	scheme     string
+	basic      bool
 }
 
 // compileToken compiles a token profile.
@@ -74,6 +78,9 @@ func compilePlace(p *Profile) (tokenPlace, error) {
 		if _, err = addPointer(t.names[0], &t.ptrs); err != nil {
 			return tokenPlace{}, p.bad("%v", err)
 		}
+		if i := slices.Index(t.ptrs[0], "0"); i >= 0 {
+			t.list, t.rest = []pointer{t.ptrs[0][:i]}, []pointer{t.ptrs[0][i+1:]}
+		}
 	default:
 		return tokenPlace{}, p.bad("unknown place %q", t.in)
 	}
@@ -86,15 +93,57 @@ func (t *tokenCheck) verify(req *Request, _ time.Time) (Proof, error) {
 	if reason != "" {
 		return Proof{}, t.profile.refuse(reason, t.place.names[0])
 	}
+	key := t.match(token)
+	others, reason := t.place.others(req)
+	if reason != "" {
+		return Proof{}, t.profile.refuse(reason, t.place.names[0])
+	}
+	good := key >= 0
+	for _, other := range others {
+		good = t.match(other) >= 0 && good
+	}
+	if !good {
+		return Proof{}, t.profile.refuse(BadToken, t.place.names[0])
+	}
+	return Proof{Profile: t.profile.Name, KeyIndex: key}, nil
+}
+
+// match returns the index of the secret that the token is, -1 for none.
+func (t *tokenCheck) match(token string) int {
 	sum, found := sha256.Sum256([]byte(token)), -1
 	for i := range t.sums {
 		equal := subtle.ConstantTimeCompare(sum[:], t.sums[i][:])
 		found = pick(found, subtle.ConstantTimeSelect(equal, i, -1))
 	}
-	if found < 0 {
-		return Proof{}, t.profile.refuse(BadToken, t.place.names[0])
+	return found
+}
+
+// others returns the tokens of the other elements of the array that holds the token.
+func (t *tokenPlace) others(req *Request) ([]string, Reason) {
+	var at [1]found
+	if t.list == nil || find(req.Body, t.list, at[:]) != nil {
+		return nil, ""
 	}
-	return Proof{Profile: t.profile.Name, KeyIndex: found}, nil
+	list := req.Body[at[0].start:at[0].end]
+	if len(list) == 0 || list[0] != '[' {
+		return nil, ""
+	}
+	items, ok := elements(list)
+	if !ok || len(items) == 0 {
+		return nil, MalformedBody
+	}
+	tokens := make([]string, 0, len(items))
+	for _, item := range items[1:] {
+		if find(item, t.rest, at[:]) != nil {
+			return nil, MalformedBody
+		}
+		text, ok := at[0].text(nil, item)
+		if !ok {
+			return nil, MissingToken
+		}
+		tokens = append(tokens, string(text))
+	}
+	return tokens, ""
 }
 
 // read returns the token.
