@@ -28,7 +28,9 @@ func (a *app) newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check the configuration file", Args: none,
 		Long: `Check the configuration file as serve would, and print every problem with its place,
-then what the file sets up. Nothing is started and nothing is connected to.
+then what the file sets up. Nothing is started and nothing is connected to. Beside problems it
+warns about what is too open: secrets and AWS keys in the file itself, destinations without TLS,
+a public port without TLS or trusted proxies, tokens that may be guessed at without a rate.
 
 Exit codes: 0 no problem, 1 problems (with --strict also warnings), 2 wrong command line.`,
 		Example: "  grapnel check\n  grapnel check -c /etc/grapnel.yaml --strict",
@@ -45,6 +47,10 @@ func (a *app) check(strict bool) error {
 	cfg, problems, err := daemon.LoadConfig(path, a.env.LookupEnv)
 	if _, ok := errors.AsType[*daemon.ConfigError](err); err != nil && !ok {
 		return err
+	}
+	if cfg != nil {
+		problems = append(problems, cfg.Exposure()...)
+		spec.Sort(problems)
 	}
 	errs := spec.Errors(problems)
 	ok := len(errs) == 0 && (!strict || len(problems) == 0)

@@ -104,7 +104,7 @@ matches them with EventBridge rules, and delivers them, signed and retried.
 	add(groupLook, a.newStatus(), a.newEvents(), a.newRefused(), a.newSources(), a.newRules())
 	add(groupAct, a.newSend(), a.newDeliveries(), a.newDestinations(), a.newTest())
 	add(groupTool, a.newPattern(), a.newProviders(), a.newSign(), a.newVerify(),
-		a.newConfig(), a.newOpenAPI(), a.newBench(), a.newVersion())
+		a.newSecret(), a.newConfig(), a.newOpenAPI(), a.newBench(), a.newVersion())
 	root.AddCommand(exitTopic())
 	return root
 }

@@ -24,7 +24,7 @@ const secretFile = "secrets/github"
 // be exported before the first start.
 var exampleSecret = []struct{ old, init string }{
 	{
-		"  # POST /in/github. Make a secret:    export GITHUB_SECRET=$(openssl rand -hex 32)\n" +
+		"  # POST /in/github. Make a secret:    export GITHUB_SECRET=$(grapnel secret new)\n" +
 			"  # and paste it at GitHub:",
 		"  # POST /in/github. grapnel init made the secret in the file secrets/github (relative to where grapnel runs).\n" +
 			"  # Paste it at GitHub:",

@@ -48,6 +48,9 @@ func check(report *spec.Report, root *spec.Node, c *Config) {
 	k.forwards()
 	k.rules()
 	k.warnings()
+	if report.Errors() == 0 {
+		k.expose()
+	}
 }
 
 // at is the Place of the map at the steps, or of the file.
@@ -493,10 +496,13 @@ func (k *checker) warnings() {
 	if k.c.value == nil {
 		return
 	}
+	reported := map[spec.Pos]bool{}
 	for _, v := range k.c.value.Literals() {
+		reported[v.Pos] = true
 		n := spec.Node{Pos: v.Pos}
 		k.report.Warn(&n, v.Path, "a secret stands in the file itself", "write ${NAME} or ${file:/path} for it")
 	}
+	k.awsKeys(k.root, reported)
 }
 
 func transformError(err error) (*transform.Error, bool) { return errors.AsType[*transform.Error](err) }

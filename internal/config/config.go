@@ -32,8 +32,9 @@ type Config struct {
 	Destinations   []Destination
 	Rules          []Rule
 
-	kinds []spec.Kind
-	value *spec.Value
+	kinds    []spec.Kind
+	value    *spec.Value
+	exposure []spec.Problem
 }
 
 // Admin is the port for people and tools.

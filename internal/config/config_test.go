@@ -371,6 +371,10 @@ func TestExamplesLoad(t *testing.T) {
 				t.Errorf("%s: an example with a warning: %s", name, p)
 			}
 		}
+		// What people start from, and what they are told to do on the internet, is closed.
+		if open := c.Exposure(); len(open) > 0 && (name == "grapnel init" || strings.Contains(name, "internet")) {
+			t.Errorf("%s is too open:\n%s", name, lines(open))
+		}
 	}
 }
 

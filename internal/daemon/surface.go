@@ -214,7 +214,7 @@ func (s surface) Sources() []api.Source {
 			base = cfg.PublicURL
 		}
 		if base == "" {
-			base = "http://" + reachable(s.PublicAddr())
+			base = scheme(cfg.TLS) + reachable(s.PublicAddr())
 		}
 		src := api.Source{
 			Name: c.Name, Description: c.Description, Provider: c.Provider, Title: p.Title, Bus: c.Bus, Path: c.Path,

@@ -38,6 +38,14 @@ func tlsConfig(shown *certificate) *tls.Config {
 	}
 }
 
+// scheme is how a port is asked.
+func scheme(c *config.TLS) string {
+	if c == nil {
+		return "http://"
+	}
+	return "https://"
+}
+
 // listenOn serves with TLS if there is a certificate to show.
 func listenOn(s *http.Server, shown *certificate) {
 	if shown.Load() != nil {
