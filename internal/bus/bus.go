@@ -100,6 +100,10 @@ func (b *Bus) Submit(batch *store.Batch, done func(error)) {
 	})
 }
 
+// Match gives events their deliveries by the rules in force, for a batch that
+// somebody else appends and leaves to the queue. Errors are those of Publish.
+func (b *Bus) Match(events ...*store.Event) error { return b.match(&store.Batch{Events: events}) }
+
 // match gives each event of the batch its deliveries.
 func (b *Bus) match(batch *store.Batch) error {
 	if len(batch.Events) == 0 {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/grapnel/grapnel/internal/deliver"
 	"github.com/grapnel/grapnel/internal/obs"
 	"github.com/grapnel/grapnel/internal/store"
 )
@@ -28,7 +29,7 @@ func (d *Daemon) retain(ctx context.Context) error {
 
 func (d *Daemon) retainOnce(ctx context.Context) {
 	policy := d.current.Load().config.Retention
-	dropped, err := d.store.Retain(ctx, store.Retention{Age: policy.Age, Bytes: policy.Bytes})
+	dropped, err := d.store.Retain(ctx, store.Retention{Age: policy.Age, Bytes: policy.Bytes, Expired: d.expired})
 	switch {
 	case err != nil:
 		d.log.ErrorContext(ctx, "old segments could not be dropped", slog.Any("error", err))
@@ -36,6 +37,21 @@ func (d *Daemon) retainOnce(ctx context.Context) {
 		d.log.InfoContext(ctx, "old segments dropped", slog.Int("segments", dropped.Segments),
 			slog.Int64("bytes", dropped.Bytes), slog.Int64("expired", dropped.Expired))
 	}
+}
+
+// expired counts deliveries that retention ends and returns the event that tells
+// of them. A rule that cannot be matched must not keep a full disk full: the
+// event is kept all the same.
+func (d *Daemon) expired(deliveries []store.ExpiredDelivery) []*store.Event {
+	for i := range deliveries {
+		d.metrics.Destination(deliveries[i].Destination).Ended(store.Expired.String())
+	}
+	ev := deliver.Expired(d.current.Load().deliver, deliveries, d.opts.Now())
+	if err := d.bus.Match(ev); err != nil {
+		d.log.Error("the event about expired deliveries could not be matched", slog.Any("error", err))
+	}
+	d.log.Warn("retention ended while deliveries were waiting", slog.Int("deliveries", len(deliveries)))
+	return []*store.Event{ev}
 }
 
 // figures reads the store for metrics.

@@ -17,6 +17,7 @@ const (
 	NoticeBus      = "default"
 	NoticeDead     = "grapnel.delivery.dead"
 	NoticeHeld     = "grapnel.delivery.held"
+	NoticeExpired  = "grapnel.delivery.expired"
 	NoticeDisabled = "grapnel.destination.disabled"
 )
 
@@ -55,6 +56,30 @@ func (e *Engine) addNotice(s *Snapshot, r *record, j *job, kind string) {
 	ev := notice(s, kind, key, append(detail, '}'), o.Time)
 	ev.Parent = d.Event
 	r.batch.Events = append(r.batch.Events, ev)
+}
+
+// Expired returns the event that tells of deliveries whose retention ended while
+// they were waiting: its detail has their count, and names each of them. The
+// caller has it matched and commits it with their outcomes.
+func Expired(s *Snapshot, deliveries []store.ExpiredDelivery, now time.Time) *store.Event {
+	detail := make([]byte, 0, 64+200*len(deliveries))
+	detail = append(detail, `{"count":`...)
+	detail = strconv.AppendInt(detail, int64(len(deliveries)), 10)
+	detail = append(detail, `,"deliveries":[`...)
+	for i := range deliveries {
+		d := &deliveries[i]
+		if i > 0 {
+			detail = append(detail, ',')
+		}
+		var one []byte
+		one = appendMember(one, "delivery", d.ID.String())
+		one = appendMember(one, "event", string(d.EventID))
+		one = appendMember(one, "rule", d.Rule)
+		one = appendMember(one, "target", d.Target)
+		one = appendMember(one, "destination", d.Destination)
+		detail = append(append(detail, one...), '}')
+	}
+	return notice(s, NoticeExpired, "", append(detail, ']', '}'), now)
 }
 
 // notice returns an event made here.

@@ -195,6 +195,10 @@ type StateRecord struct {
 type Retention struct {
 	Age   time.Duration
 	Bytes int64
+	// Expired, if set, is told of deliveries that are about to expire, some
+	// hundred at a time, and returns the events that say so, with the deliveries
+	// these cause. They are committed in the batch of the outcomes.
+	Expired func([]ExpiredDelivery) []*Event
 }
 
 // Dropped is what Retain removed.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -27,12 +28,15 @@ func (s *Store) Retain(ctx context.Context, policy store.Retention) (store.Dropp
 	s.retain.Lock()
 	defer s.retain.Unlock()
 	dropped := store.Dropped{Before: store.Position(s.floor.Load())}
+	// What tells of this is not dropped by this: there would be no end to it.
+	active := s.journal.Segments()
+	last := active[len(active)-1].Number
 	for {
 		segments := s.journal.Segments()
-		if len(segments) < 2 || !segments[0].Sealed || !s.expendable(segments, policy) {
+		if segments[0].Number >= last || !segments[0].Sealed || !s.expendable(segments, policy) {
 			return dropped, nil
 		}
-		if err := s.dropSegment(ctx, segments[0], &dropped); err != nil {
+		if err := s.dropSegment(ctx, segments[0], policy, &dropped); err != nil {
 			return dropped, fmt.Errorf("dropping segment %d: %w", segments[0].Number, err)
 		}
 	}
@@ -66,12 +70,12 @@ func (s *Store) expendable(segments []journal.Segment, policy store.Retention) b
 	return !last.IsZero() && newest.Sub(last) > policy.Age
 }
 
-func (s *Store) dropSegment(ctx context.Context, seg journal.Segment, dropped *store.Dropped) error {
+func (s *Store) dropSegment(ctx context.Context, seg journal.Segment, policy store.Retention, dropped *store.Dropped) error {
 	end := journal.Segment{Number: seg.Number + 1}.Start()
 	// From here on nothing brings a delivery of the segment back to life.
 	s.live.raiseFloor(end)
 	for {
-		n, err := s.expire(ctx, end, dropped)
+		n, err := s.expire(ctx, end, policy.Expired, dropped)
 		if err != nil {
 			return fmt.Errorf("expiring pending deliveries: %w", err)
 		}
@@ -95,8 +99,11 @@ func (s *Store) dropSegment(ctx context.Context, seg journal.Segment, dropped *s
 }
 
 // expire commits expired outcomes for some of the deliveries that are not final
-// and whose events are below end, and returns for how many.
-func (s *Store) expire(ctx context.Context, end store.Position, dropped *store.Dropped) (int, error) {
+// and whose events are below end, with the events that tell of it, and returns
+// for how many.
+func (s *Store) expire(
+	ctx context.Context, end store.Position, tell func([]store.ExpiredDelivery) []*store.Event, dropped *store.Dropped,
+) (int, error) {
 	found, err := s.live.below(ctx, end, decideAtOnce)
 	if err != nil || len(found) == 0 {
 		return 0, err
@@ -107,19 +114,23 @@ func (s *Store) expire(ctx context.Context, end store.Position, dropped *store.D
 			Delivery: found[i].id, Time: s.now(), State: store.Expired, Class: expiredClass, Reason: expiredReason,
 		})
 	}
-	names := s.named(found, store.MaxExpired-len(dropped.Deliveries))
+	names := s.named(found)
+	if tell != nil {
+		batch.Events = tell(names)
+	}
 	if err := s.journal.Append(ctx, batch); err != nil {
 		return 0, err
 	}
 	dropped.Expired += int64(len(found))
-	dropped.Deliveries = append(dropped.Deliveries, names...)
+	room := max(0, store.MaxExpired-len(dropped.Deliveries))
+	dropped.Deliveries = append(dropped.Deliveries, names[:min(room, len(names))]...)
 	return len(found), nil
 }
 
-// named describes up to limit deliveries while their events can still be read.
-func (s *Store) named(found []deliveryRow, limit int) []store.ExpiredDelivery {
-	var out []store.ExpiredDelivery
-	for i := range found[:min(max(limit, 0), len(found))] {
+// named describes deliveries while their events can still be read.
+func (s *Store) named(found []deliveryRow) []store.ExpiredDelivery {
+	out := make([]store.ExpiredDelivery, 0, len(found))
+	for i := range found {
 		d := &found[i]
 		e := store.ExpiredDelivery{ID: d.id, Rule: d.rule, Target: d.target, Destination: d.destination}
 		if rec, _, err := s.journal.ReadHead(d.id.Event); err == nil && rec.Event != nil {
@@ -142,7 +153,9 @@ func (l *live) raiseFloor(at store.Position) {
 func (l *live) below(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
 	err = l.use(ctx, func() (err error) {
 		if l.stuck() {
-			return errStuck // what has expired would be named again and again
+			if err := l.flush(ctx); err != nil {
+				return errors.Join(errStuck, err) // what has expired would be named again and again
+			}
 		}
 		out, err = l.belowLocked(ctx, end, n)
 		return err
