@@ -55,6 +55,7 @@ var may = map[string][]string{
 	"internal/destination/bus":             kind(),
 	"internal/destination/slack":           kind(),
 	"internal/destination/pagerduty":       with(kind(), "transform"),
+	"internal/destination/email":           kind(),
 
 	"internal/api":         with(words, "event", "internal/store", "internal/spec"),
 	"internal/api/apitest": with(words, "event", "internal/store", "internal/api"),
@@ -80,7 +81,7 @@ func kind() []string {
 func destinations(more ...string) []string {
 	return append(more, "internal/destination/webhook", "internal/destination/lambda",
 		"internal/destination/log", "internal/destination/bus", "internal/destination/slack",
-		"internal/destination/pagerduty")
+		"internal/destination/pagerduty", "internal/destination/email")
 }
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }

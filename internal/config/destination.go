@@ -31,7 +31,7 @@ const MaxTimeout = 300 * time.Second
 
 // laterKinds are the kinds of destinations of later versions.
 var laterKinds = []string{
-	"apigateway", "channel", "email", "eventbridge", "exec", "firehose", "function", "kinesis", "s3",
+	"apigateway", "channel", "eventbridge", "exec", "firehose", "function", "kinesis", "s3",
 	"sns", "sqs", "states",
 }
 

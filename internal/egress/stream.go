@@ -20,12 +20,6 @@ func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return d.dialer.dial(ctx, "tcp", address)
 }
 
-// DialTLS connects and shakes hands. What goes wrong in the handshake is a
-// *HandshakeError.
-func (d *Dialer) DialTLS(ctx context.Context, address string) (net.Conn, error) {
-	return d.dialer.dialTLS(ctx, "tcp", address)
-}
-
 // TLS returns the configuration of a handshake with the host, for protocols
 // that begin TLS on a connection that Dial made.
 func (d *Dialer) TLS(host string) *tls.Config {

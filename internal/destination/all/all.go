@@ -5,6 +5,7 @@ package all
 import (
 	"github.com/grapnel/grapnel/internal/destination"
 	"github.com/grapnel/grapnel/internal/destination/bus"
+	"github.com/grapnel/grapnel/internal/destination/email"
 	"github.com/grapnel/grapnel/internal/destination/lambda"
 	"github.com/grapnel/grapnel/internal/destination/log"
 	"github.com/grapnel/grapnel/internal/destination/pagerduty"
@@ -20,6 +21,7 @@ func Kinds() []destination.Kind {
 		lambda.Kind(),
 		slack.Kind(),
 		pagerduty.Kind(),
+		email.Kind(),
 		bus.Kind(),
 		log.Kind(),
 	}
