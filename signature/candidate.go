@@ -52,7 +52,8 @@ func (c *scheme) parseKV(s *scratch) Reason {
 	for rest, more := s.raw, true; more; {
 		var element []byte
 		element, rest, more = bytes.Cut(rest, sep)
-		key, value, ok := bytes.Cut(element, []byte{'='})
+		// Some senders write a space behind the separator.
+		key, value, ok := bytes.Cut(bytes.TrimLeft(element, " "), []byte{'='})
 		if !ok || bytes.IndexByte(value, '=') >= 0 {
 			return MalformedSignature
 		}

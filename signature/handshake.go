@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -60,6 +61,7 @@ func Handshakes() []Handshake {
 		{Name: "discord", VerifyFirst: true, match: isDiscord, answer: answerDiscord},
 		{Name: "twitch", VerifyFirst: true, match: isTwitch, answer: echoJSON("/challenge")},
 		{Name: "notion", match: isNotion, answer: answerNotion, reveal: revealNotion},
+		{Name: "woocommerce", match: isWooCommerce, answer: answerEmpty},
 		{Name: "sns", VerifyFirst: true, match: isSNS, answer: answerSNS, confirm: confirmSNS},
 	}
 }
@@ -340,6 +342,18 @@ func isNotion(req *Request) bool {
 	first, ok := firstName(req.Body, "")
 	_, more := firstName(req.Body, name)
 	return req.Method == http.MethodPost && ok && first == name && !more
+}
+
+// isWooCommerce recognizes the ping that is sent, unsigned, when a webhook is saved.
+func isWooCommerce(req *Request) bool {
+	id, ok := bytes.CutPrefix(req.Body, []byte("webhook_id="))
+	_, number := digits(string(id))
+	return req.Method == http.MethodPost && req.isForm() && ok && number
+}
+
+// answerEmpty answers with nothing.
+func answerEmpty(*Request, *Config, int) (Answer, Reason) {
+	return Answer{Status: http.StatusOK}, ""
 }
 
 func answerNotion(req *Request, _ *Config, _ int) (Answer, Reason) {

@@ -98,7 +98,7 @@ type Timestamp struct {
 	In string `json:"in"`
 	// Name is the header, the JSON pointer or the form field.
 	Name Names `json:"name,omitempty"`
-	// Unit is s, ms or rfc3339 (which takes seconds too).
+	// Unit is s, ms, rfc3339 (which takes seconds too) or http-date (RFC 9110 5.6.7).
 	Unit string `json:"unit"`
 }
 

@@ -48,7 +48,8 @@ type Provider struct {
 // Providers returns all providers, sorted by name. What is in them is shared: do not change it.
 func Providers() []Provider {
 	list := slices.Concat(codeProviders, buildProviders, messageProviders, moneyProviders,
-		shopProviders, businessProviders, operationsProviders, identityProviders, genericProviders)
+		shopProviders, commerceProviders, serviceProviders, businessProviders, operationsProviders,
+		identityProviders, genericProviders)
 	slices.SortFunc(list, func(a, b Provider) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }

@@ -191,7 +191,7 @@ func (c *scheme) setTS() error {
 	if p.Sig.Parse == parseKV && p.Sig.TSKey != "" {
 		c.tsIn = inKV
 	}
-	if p.TS != nil && !slices.Contains([]string{unitSeconds, unitMillis, unitRFC3339}, p.TS.Unit) {
+	if p.TS != nil && !slices.Contains([]string{unitSeconds, unitMillis, unitRFC3339, unitHTTP}, p.TS.Unit) {
 		return p.bad("unknown unit %q of the timestamp", p.TS.Unit)
 	}
 	if p.TS != nil && (p.TS.In != inKV || c.tsIn != inKV) {

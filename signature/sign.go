@@ -147,6 +147,8 @@ func formatTime(t time.Time, unit string) string {
 	switch unit {
 	case unitMillis:
 		return strconv.FormatInt(t.UnixMilli(), 10)
+	case unitHTTP:
+		return t.UTC().Format(http.TimeFormat)
 	case unitRFC3339:
 		return t.UTC().Format(time.RFC3339)
 	default:

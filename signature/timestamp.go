@@ -1,12 +1,16 @@
 package signature
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // The units of timestamps.
 const (
 	unitSeconds = "s"
 	unitMillis  = "ms"
 	unitRFC3339 = "rfc3339"
+	unitHTTP    = "http-date"
 )
 
 // maxDigits bounds a numeric timestamp; the year 2286 has 11 digits of seconds, 14 of milliseconds.
@@ -15,6 +19,10 @@ const maxDigits = 15
 // parseTime reads a timestamp of the unit. It is false for anything that is not one: signs, spaces,
 // fractions of a number, more than maxDigits digits.
 func parseTime(text, unit string) (time.Time, bool) {
+	if unit == unitHTTP {
+		t, err := time.Parse(http.TimeFormat, text)
+		return t, err == nil && len(text) == len(http.TimeFormat)
+	}
 	if number, ok := digits(text); ok {
 		if unit == unitMillis {
 			return time.UnixMilli(number), true

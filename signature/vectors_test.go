@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 	"github.com/grapnel/grapnel/signature"
 )
 
-// vectorFile is testdata/signature-vectors.json.
+// vectorFile is testdata/signature-vectors.json, or more-vectors.json, which is our own.
 type vectorFile struct {
 	Profiles   json.RawMessage `json:"profiles"`
 	Vectors    []vector        `json:"vectors"`
@@ -67,21 +69,29 @@ func (v *values) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(v))
 }
 
+// loadVectors returns the vectors of both files, and their profiles.
 func loadVectors(tb testing.TB) (vectorFile, map[string]signature.Profile) {
 	tb.Helper()
-	data, err := os.ReadFile("testdata/signature-vectors.json")
-	if err != nil {
-		tb.Fatal(err)
+	var all vectorFile
+	profiles := map[string]signature.Profile{}
+	for _, name := range []string{"signature-vectors.json", "more-vectors.json"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		var file vectorFile
+		if err := json.Unmarshal(data, &file); err != nil {
+			tb.Fatal(err)
+		}
+		some, err := signature.ParseProfiles(file.Profiles)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		maps.Copy(profiles, some)
+		all.Vectors = append(all.Vectors, file.Vectors...)
+		all.Handshakes = append(all.Handshakes, file.Handshakes...)
 	}
-	var file vectorFile
-	if err := json.Unmarshal(data, &file); err != nil {
-		tb.Fatal(err)
-	}
-	profiles, err := signature.ParseProfiles(file.Profiles)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return file, profiles
+	return all, profiles
 }
 
 // request builds the request of the vector.
