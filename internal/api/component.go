@@ -34,7 +34,7 @@ type Destination struct {
 	OpenUntil           *Time  `json:"open_until,omitempty" doc:"When the next probe is made."`
 	InFlight            int    `json:"in_flight" doc:"Attempts under way."`
 	MaxInFlight         int    `json:"max_in_flight"`
-	Waiting             int64  `json:"waiting" doc:"Deliveries that wait in memory for their turn."`
+	Waiting             int64  `json:"waiting" doc:"Deliveries that are not final, those in flight and held included."`
 	ConsecutiveFailures int    `json:"consecutive_failures"`
 	LastSuccess         *Time  `json:"last_success,omitempty"`
 	LastFailure         *Time  `json:"last_failure,omitempty"`

@@ -126,7 +126,7 @@ func (surface) TestPattern(text, event json.RawMessage) (api.RuleVerdict, error)
 
 // Destinations implements api.Destinations.
 func (s surface) Destinations() []api.Destination {
-	health := s.engine.Health()
+	health, waiting := s.engine.Health(), s.store.Stats().Waiting
 	cfg := s.current.Load().config
 	out := make([]api.Destination, 0, len(cfg.Destinations))
 	for i := range cfg.Destinations {
@@ -140,13 +140,14 @@ func (s surface) Destinations() []api.Destination {
 		if h, ok := health[c.Name]; ok {
 			fillHealth(&d, h)
 		}
+		d.Waiting = waiting[c.Name]
 		out = append(out, d)
 	}
 	return out
 }
 
 func fillHealth(d *api.Destination, h deliver.Health) {
-	d.InFlight, d.Waiting, d.ConsecutiveFailures = h.InFlight, int64(h.Waiting), h.Failures
+	d.InFlight, d.ConsecutiveFailures = h.InFlight, h.Failures
 	d.LastSuccess, d.LastFailure, d.OpenUntil = moment(h.LastSuccess), moment(h.LastFailure), moment(h.NextProbe)
 	d.LastClass, d.LastReason = string(h.Class), h.Reason
 	switch h.Condition {

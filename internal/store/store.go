@@ -223,11 +223,13 @@ type ExpiredDelivery struct {
 
 // Stats are figures of the store for metrics and health.
 type Stats struct {
-	Segments      int
-	JournalBytes  int64
-	IndexBytes    int64
-	IndexLag      int64 // bytes that are synced but not yet in the index
-	Pending       int64 // deliveries that are not final, held ones included
+	Segments     int
+	JournalBytes int64
+	IndexBytes   int64
+	IndexLag     int64 // bytes that are synced but not yet in the index
+	Pending      int64 // deliveries that are not final, held ones included
+	// Waiting is the same by destination; destinations without any are left out.
+	Waiting       map[string]int64
 	Held          int64
 	OldestPending time.Time // when the oldest event with such a delivery was received; zero if there is none
 	Quarantined   []Damage

@@ -259,11 +259,16 @@ func (l *live) figures(ctx context.Context, st *store.Stats) {
 	patience, cancel := context.WithTimeout(ctx, statsPatience)
 	defer cancel()
 	ask := func() error {
-		st.Held = 0
-		for _, n := range l.held {
+		st.Pending, st.Held, st.Waiting = 0, 0, map[string]int64{}
+		for name, n := range l.pending {
+			st.Waiting[name] += n
+			st.Pending += n
+		}
+		for g, n := range l.held {
+			st.Waiting[g.Destination] += n
 			st.Held += n
 		}
-		st.Pending = l.pending + st.Held
+		st.Pending += st.Held
 		if st.Pending == 0 {
 			return nil
 		}

@@ -37,6 +37,9 @@ func TestExpiredDeliveriesAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if got := s.Stats().Waiting; len(got) != 1 || got["crm"] != 40 {
+		t.Errorf("waiting %v, want 40 for crm", got)
+	}
 	told := 0
 	dropped, err := s.Retain(t.Context(), store.Retention{Bytes: 1, Expired: func(list []store.ExpiredDelivery) []*store.Event {
 		told += len(list)
@@ -49,6 +52,9 @@ func TestExpiredDeliveriesAreTold(t *testing.T) {
 	}})
 	if err != nil || dropped.Expired == 0 || int64(told) != dropped.Expired {
 		t.Fatalf("Retain = %+v, %v; told of %d", dropped, err, told)
+	}
+	if st := s.Stats(); st.Waiting["crm"] != 40-dropped.Expired || st.Waiting["crm"]+st.Waiting["pager"] != st.Pending {
+		t.Errorf("waiting %v of %d, %d expired", st.Waiting, st.Pending, dropped.Expired)
 	}
 	page, err := s.Events(t.Context(), store.EventQuery{Bus: "notices"})
 	if err != nil || len(page.Events) == 0 {

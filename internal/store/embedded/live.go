@@ -46,7 +46,7 @@ type live struct {
 	dirty     []*entry
 	dests     map[string]*queue
 	deadlines *queue
-	pending   int64
+	pending   map[string]int64 // by destination
 	held      map[store.HeldGroup]int64
 	markAt    store.Position
 	markID    string
@@ -389,7 +389,9 @@ func (l *live) insert(e *entry) {
 // count adds n to the counter that the entry's standing belongs to.
 func (l *live) count(e *entry, n int64) {
 	if e.state == store.Pending {
-		l.pending += n
+		if l.pending[e.destination] += n; l.pending[e.destination] == 0 {
+			delete(l.pending, e.destination)
+		}
 	}
 	if e.state != store.Held {
 		return

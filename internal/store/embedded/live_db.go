@@ -51,7 +51,7 @@ type liveDB struct {
 	applied         store.Position
 	rows            bool // there may be rows
 	// pending and held are what the rows said when the file was opened.
-	pending int64
+	pending map[string]int64 // by destination
 	held    map[store.HeldGroup]int64
 }
 
@@ -272,9 +272,19 @@ func (d *liveDB) list(ctx context.Context, query string, args ...any) (out []*en
 }
 
 // counts returns the number of pending deliveries and, by aim, that of held ones.
-func (d *liveDB) counts(ctx context.Context) (pending int64, held map[store.HeldGroup]int64, err error) {
-	if err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM live WHERE state = 1").Scan(&pending); err != nil {
-		return 0, nil, err
+func (d *liveDB) counts(ctx context.Context) (pending map[string]int64, held map[store.HeldGroup]int64, err error) {
+	pending = map[string]int64{}
+	err = rows(ctx, d.db, "SELECT destination, count(*) FROM live WHERE state = 1 GROUP BY destination", nil, func(r *sql.Rows) error {
+		var name string
+		var n int64
+		if err := r.Scan(&name, &n); err != nil {
+			return err
+		}
+		pending[name] = n
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	held = map[store.HeldGroup]int64{}
 	err = rows(ctx, d.db, "SELECT rule, target, destination, class, count(*) FROM live WHERE state = 2"+
