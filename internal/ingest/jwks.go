@@ -82,7 +82,8 @@ func (s *keySet) Keys(id string, now time.Time) ([]signature.Key, error) {
 		}
 		found = s.find(id)
 	}
-	if len(s.keys) == 0 && s.err != nil {
+	if len(found) == 0 && s.err != nil {
+		// The key may be one that could not be fetched: nothing is known.
 		return nil, s.err
 	}
 	return found, nil

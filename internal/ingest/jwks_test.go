@@ -68,4 +68,7 @@ func TestKeySetsAreFetchedSeldomAndNeverHoldSecrets(t *testing.T) {
 	broken.Store(true)
 	now = now.Add(2 * time.Hour)
 	check("a", 1, 4) // old keys go on when the address fails
+	if keys, err := source.Keys("rotated", now); err == nil {
+		t.Errorf("an unknown key while the address fails is %v, want an error: it may be a new one", keys)
+	}
 }
