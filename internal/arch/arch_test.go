@@ -50,7 +50,16 @@ var may = map[string][]string{
 	"internal/destination/all":             with(words, destinations("internal/spec", "internal/egress", "internal/destination")...),
 	"internal/destination/destinationtest": with(words, "event", "internal/spec", "internal/egress", "internal/destination"),
 	"internal/destination/webhook":         kind(),
-	"internal/destination/lambda":          kind(),
+	"internal/destination/awscall":         with(kind(), "transform"), // not a kind: what those of AWS share
+	"internal/destination/lambda":          aws(),
+	"internal/destination/apigateway":      aws(),
+	"internal/destination/eventbridge":     aws(),
+	"internal/destination/sqs":             aws(),
+	"internal/destination/sns":             aws(),
+	"internal/destination/kinesis":         aws(),
+	"internal/destination/firehose":        aws(),
+	"internal/destination/states":          aws(),
+	"internal/destination/s3":              aws(),
 	"internal/destination/log":             kind(),
 	"internal/destination/bus":             kind(),
 	"internal/destination/slack":           kind(),
@@ -78,8 +87,13 @@ func kind() []string {
 	return with(words, "event", "signature", "internal/spec", "internal/egress", "internal/destination")
 }
 
+func aws() []string { return with(kind(), "internal/destination/awscall") }
+
 func destinations(more ...string) []string {
 	return append(more, "internal/destination/webhook", "internal/destination/lambda",
+		"internal/destination/apigateway", "internal/destination/eventbridge", "internal/destination/sqs",
+		"internal/destination/sns", "internal/destination/kinesis", "internal/destination/firehose",
+		"internal/destination/states", "internal/destination/s3",
 		"internal/destination/log", "internal/destination/bus", "internal/destination/slack",
 		"internal/destination/pagerduty", "internal/destination/email")
 }

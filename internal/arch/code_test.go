@@ -86,6 +86,7 @@ var faultGroups = []faultGroup{
 		{"invalid_method", "Not an HTTP method that carries a message.", "Use POST, PUT or PATCH."},
 		{"invalid_username", "A user name for basic authentication with a colon in it (RFC 7617).", "Choose another."},
 		{"invalid_function", "Not the name or ARN of a Lambda function.", "Copy the ARN from AWS."},
+		{"invalid_resource", "Not the name, ARN or URL of a resource in AWS of the kind that the key takes.", "Copy the ARN from AWS."},
 		{"invalid_region", "Not an AWS region.", "Write it as us-east-1."},
 		{"invalid_qualifier", "Neither a version nor an alias of a function.", "Correct it."},
 		{"invalid_endpoint", "An endpoint with credentials or a query in it.", "Leave them out."},

@@ -30,10 +30,7 @@ type Forwarder interface{ ForwardsTo() string }
 const MaxTimeout = 300 * time.Second
 
 // laterKinds are the kinds of destinations of later versions.
-var laterKinds = []string{
-	"apigateway", "channel", "eventbridge", "exec", "firehose", "function", "kinesis", "s3",
-	"sns", "sqs", "states",
-}
+var laterKinds = []string{"channel", "exec", "function"}
 
 // allKinds adds the kinds of later versions to those there are.
 func allKinds(kinds []spec.Kind) []spec.Kind {

@@ -12,6 +12,7 @@ func kinds() []spec.Kind {
 	return []spec.Kind{
 		{Name: "webhook", Summary: "POST to a URL.", New: func() spec.Fielder { return new(webhook) }},
 		{Name: "lambda", Summary: "AWS Lambda.", New: func() spec.Fielder { return new(lambda) }},
+		{Name: "apigateway", Summary: "A URL behind AWS IAM.", New: func() spec.Fielder { return new(gateway) }},
 		{Name: "log", Summary: "A line in the log.", New: func() spec.Fielder { return new(logLine) }},
 		{Name: "bus", Summary: "Another bus.", New: func() spec.Fielder { return new(forward) }},
 	}
@@ -54,6 +55,32 @@ func (l *lambda) Fields() []spec.Field {
 		spec.Enum("invocation", &l.Invocation, "request_response", "event").Default("request_response").Doc("How."),
 		spec.String("region", &l.Region).Doc("Region."),
 		spec.URL("endpoint", &l.Endpoint).Doc("Another endpoint."),
+	}
+}
+
+type gateway struct {
+	URL, Region, Service string
+	Credentials          *awsKeys
+}
+
+func (g *gateway) Fields() []spec.Field {
+	return []spec.Field{
+		spec.URL("url", &g.URL).Required().Doc("Where requests go.").Example("https://crm.example.com/hooks"),
+		spec.String("region", &g.Region).Required().Doc("Region."),
+		spec.String("service", &g.Service).Default("execute-api").Doc("Service."),
+		spec.Optional("credentials", &g.Credentials).Doc("Keys."),
+	}
+}
+
+type awsKeys struct {
+	ID  string
+	Key secret.String
+}
+
+func (k *awsKeys) Fields() []spec.Field {
+	return []spec.Field{
+		spec.String("access_key_id", &k.ID).Required().Doc("Id."),
+		spec.Secret("secret_access_key", &k.Key).Required().Doc("Key."),
 	}
 }
 

@@ -163,6 +163,9 @@ func (e *Engine) request(ctx context.Context, plan *Plan, j *job, res *result) (
 		ID: d.ID.String(), Attempt: res.attempt, Time: res.began,
 		Event: &ev.Envelope, Bus: ev.Bus, Rule: d.Rule, Target: d.Target, WantBody: ExcerptSize,
 	}
+	if ev.Raw != nil {
+		request.Raw = received{ev.Raw}
+	}
 	if d.Origin == store.OriginDeadLetter {
 		request.Attributes = e.deadLetterAttributes(ctx, plan, j)
 	}
@@ -187,6 +190,21 @@ func (e *Engine) request(ctx context.Context, plan *Plan, j *job, res *result) (
 	}
 	request.Body, request.ContentType = body, contentType
 	return request, nil
+}
+
+// received shows a stored request to destinations.
+type received struct{ raw *store.Raw }
+
+// Body returns the body as it is stored.
+func (r received) Body() []byte { return r.raw.Body }
+
+// Header yields the header lines as they are stored.
+func (r received) Header(yield func(name, value string) bool) {
+	for _, f := range r.raw.Header {
+		if !yield(f.Name, f.Value) {
+			return
+		}
+	}
 }
 
 // excerpt returns what is kept of an answer.

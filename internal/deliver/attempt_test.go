@@ -54,6 +54,44 @@ func TestDeliveryCarriesTheEnvelopeAndIsRecorded(t *testing.T) {
 	})
 }
 
+func TestTheWebhookItselfGoesWithTheDelivery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		w := begin(t, snapshot(&deliver.Destination{Name: "crm", Handle: f}))
+		ev := sample()
+		ev.Raw = &store.Raw{Body: []byte(`{ "n": 1.50 }`), Header: []store.Field{
+			{Name: "X-Pusher-Key", Value: "k"}, {Name: "X-Two", Value: "1"}, {Name: "X-Two", Value: "2"},
+		}}
+		w.publishEvent(ev, to("crm"))
+		made := sample()
+		made.Raw = nil
+		w.publishEvent(made, to("crm"))
+		time.Sleep(time.Second)
+
+		calls := f.calls()
+		if len(calls) != 2 {
+			t.Fatalf("%d requests, want 2", len(calls))
+		}
+		if calls[0].Raw == nil { // no order is promised
+			calls[0], calls[1] = calls[1], calls[0]
+		}
+		if calls[0].Raw == nil || calls[1].Raw != nil {
+			t.Fatalf("requests %+v and %+v, want the webhook with the first only", calls[0].Raw, calls[1].Raw)
+		}
+		var got []store.Field
+		for name, value := range calls[0].Raw.Header {
+			got = append(got, store.Field{Name: name, Value: value})
+		}
+		if diff := cmp.Diff(ev.Raw.Header, got); diff != "" || string(calls[0].Raw.Body()) != `{ "n": 1.50 }` {
+			t.Errorf("body %s, headers (-want +got):\n%s", calls[0].Raw.Body(), diff)
+		}
+		for range calls[0].Raw.Header {
+			break // whoever wants one line only may stop
+		}
+	})
+}
+
 func TestReplayCarriesItsName(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -42,6 +42,8 @@ type Request struct {
 	ContentType string
 	// Event is the envelope the body was made from; nil for a test.
 	Event *event.Envelope
+	// Raw is the webhook as it came in; nil for events that were none.
+	Raw Raw
 	// Bus is the bus on which the event was matched.
 	Bus string
 	// Rule and Target name what caused the delivery; empty for a test.
@@ -53,6 +55,15 @@ type Request struct {
 	WantBody int
 	// Test marks a request of Test Connection.
 	Test bool
+}
+
+// Raw is a webhook as it was received and stored.
+type Raw interface {
+	// Body returns the body, byte for byte; it must not be changed.
+	Body() []byte
+	// Header yields name and value of each header line. Values of credential
+	// headers are masked.
+	Header(yield func(name, value string) bool)
 }
 
 // Response is the answer of a destination that succeeded.

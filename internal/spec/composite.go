@@ -421,7 +421,11 @@ func Either(scalar, object Field) Field {
 	f := scalar
 	f.typ += ", or a map"
 	f.fields = object.fields
-	f.schema = map[string]any{"anyOf": []any{scalar.schema, map[string]any{objectSchema: true}}}
+	written := object.schema // of a map with free keys
+	if object.fields != nil {
+		written = map[string]any{objectSchema: true}
+	}
+	f.schema = map[string]any{"anyOf": []any{scalar.schema, written}}
 	f.read = func(d *decoder, n *Node, f *Field) *Value {
 		if n.Type == Map {
 			return object.read(d, n, &object)

@@ -4,12 +4,20 @@ package all
 
 import (
 	"github.com/grapnel/grapnel/internal/destination"
+	"github.com/grapnel/grapnel/internal/destination/apigateway"
 	"github.com/grapnel/grapnel/internal/destination/bus"
 	"github.com/grapnel/grapnel/internal/destination/email"
+	"github.com/grapnel/grapnel/internal/destination/eventbridge"
+	"github.com/grapnel/grapnel/internal/destination/firehose"
+	"github.com/grapnel/grapnel/internal/destination/kinesis"
 	"github.com/grapnel/grapnel/internal/destination/lambda"
 	"github.com/grapnel/grapnel/internal/destination/log"
 	"github.com/grapnel/grapnel/internal/destination/pagerduty"
+	"github.com/grapnel/grapnel/internal/destination/s3"
 	"github.com/grapnel/grapnel/internal/destination/slack"
+	"github.com/grapnel/grapnel/internal/destination/sns"
+	"github.com/grapnel/grapnel/internal/destination/sqs"
+	"github.com/grapnel/grapnel/internal/destination/states"
 	"github.com/grapnel/grapnel/internal/destination/webhook"
 	"github.com/grapnel/grapnel/internal/spec"
 )
@@ -19,6 +27,14 @@ func Kinds() []destination.Kind {
 	return []destination.Kind{
 		webhook.Kind(),
 		lambda.Kind(),
+		apigateway.Kind(),
+		eventbridge.Kind(),
+		sqs.Kind(),
+		sns.Kind(),
+		kinesis.Kind(),
+		firehose.Kind(),
+		states.Kind(),
+		s3.Kind(),
 		slack.Kind(),
 		pagerduty.Kind(),
 		email.Kind(),

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/grapnel/grapnel/internal/destination"
-	"github.com/grapnel/grapnel/internal/egress"
+	"github.com/grapnel/grapnel/internal/destination/awscall"
 	"github.com/grapnel/grapnel/internal/fault"
-	"github.com/grapnel/grapnel/internal/secret"
 	"github.com/grapnel/grapnel/internal/spec"
 )
 
@@ -29,15 +27,20 @@ const (
 	asEvent         = "event"
 )
 
+// What a function gets.
+const (
+	formatEvent   = "event"
+	formatRequest = "request"
+)
+
 // Config is the configuration of a lambda destination.
 type Config struct {
-	Function    string
-	Region      string
-	Qualifier   string
-	Invocation  string
-	Credentials *Credentials
-	Profile     string
-	Endpoint    string
+	Function   string
+	Qualifier  string
+	Invocation string
+	Payload    string // formatEvent or formatRequest
+	Endpoint   string
+	Access     awscall.Access
 }
 
 var (
@@ -47,61 +50,36 @@ var (
 
 // Fields lists the fields.
 func (c *Config) Fields() []spec.Field {
-	return []spec.Field{
+	return append([]spec.Field{
 		spec.String("function", &c.Function).Required().Check(c.checkFunction).
 			Example("arn:aws:lambda:us-east-1:123456789012:function:triage").
 			Doc("The function: its ARN, `account:function:name`, or its name alone; each may end in `:qualifier`."),
-		spec.String("region", &c.Region).Check(c.checkRegion).Example("us-east-1").DefaultDoc("the region of the ARN").
-			Doc("The region of the function. Required unless `function` is an ARN; the region of the environment " +
-				"or of a profile is not used."),
+		c.Access.RegionField("The region of the function. Required unless `function` is an ARN; the region of the " +
+			"environment or of a profile is not used.").DefaultDoc("the region of the ARN"),
 		spec.String("qualifier", &c.Qualifier).Check(c.checkQualifier).Example("live").
 			Doc("The version or alias to invoke."),
 		spec.Enum("invocation", &c.Invocation, requestResponse, asEvent).Default(requestResponse).
 			Doc("`request_response` waits for the function, counts its error as a failure and takes up to 6 MiB; " +
 				"`event` hands the message to Lambda's own queue and takes up to 1 MiB."),
-		spec.Optional("credentials", &c.Credentials).
-			Doc("Keys of an IAM user or role. Without them, and without `profile`, the AWS default chain is " +
-				"used: environment, shared files, web identity, container, instance."),
-		spec.String("profile", &c.Profile).Doc("A profile of the shared AWS configuration files."),
-		spec.URL("endpoint", &c.Endpoint).Check(c.checkEndpoint).Example("http://127.0.0.1:4566").
-			Doc("Another address of the Lambda API, for emulators and VPC endpoints. A private address is reached " +
-				"only if `network.allow` has it."),
-	}
+		spec.Enum("format", &c.Payload, formatEvent, formatRequest).Default(formatEvent).
+			Doc("What the function gets. `event` is the message: the envelope, or what the target's input made of " +
+				"it. `request` is the webhook as it came in, whatever the target's input: `{\"payload\": …, " +
+				"\"headers\": {…}}` with the JSON body byte for byte and the names of headers in their canonical " +
+				"case, as soketi and Pusher-compatible servers call functions."),
+		awscall.EndpointField(&c.Endpoint),
+	}, c.Access.KeyFields()...)
 }
 
 // Check checks what concerns several fields.
 func (c *Config) Check(at *spec.Place) {
-	if c.Credentials != nil && c.Profile != "" {
-		at.Problem("profile", "cannot be used together with credentials")
-	}
+	c.Access.Check(at)
 	if !at.OK("function", "region", "qualifier") {
 		return
 	}
 	f := parseFunction(c.Function)
-	switch {
-	case f.region == "" && c.Region == "":
-		at.Hint("is missing: the function is not an ARN that names its region", "add region: us-east-1, or whichever it is", "region")
-	case f.region != "" && c.Region != "" && f.region != c.Region:
-		at.Problem("region", "differs from the region of the ARN")
-	}
+	c.Access.CheckRegion(at, "function", f.region)
 	if f.qualifier != "" && c.Qualifier != "" {
 		at.Problem("qualifier", "the function has a qualifier already")
-	}
-}
-
-// Credentials are static keys.
-type Credentials struct {
-	AccessKeyID     string
-	SecretAccessKey secret.String
-	SessionToken    secret.String
-}
-
-// Fields lists the fields.
-func (c *Credentials) Fields() []spec.Field {
-	return []spec.Field{
-		spec.String("access_key_id", &c.AccessKeyID).Required().Example(`"${AKID}"`).Doc("The key's id."),
-		spec.Secret("secret_access_key", &c.SecretAccessKey).Required().Example(`"${SECRET}"`).Doc("The key."),
-		spec.Secret("session_token", &c.SessionToken).Doc("The session token of temporary keys."),
 	}
 }
 
@@ -109,8 +87,6 @@ func (c *Credentials) Fields() []spec.Field {
 // ARN and ARN, each with or without a qualifier.
 var functionText = regexp.MustCompile(`^(?:(arn:aws[a-zA-Z-]*):lambda:([a-z]{2}(?:-[a-z]+)+-\d):)?` +
 	`(?:(\d{12}):function:)?([a-zA-Z0-9_-]{1,64})(?::(\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128}))?$`)
-
-var regionText = regexp.MustCompile(`^[a-z]{2}(?:-[a-z]+)+-\d$`)
 
 var qualifierText = regexp.MustCompile(`^(?:\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128})$`)
 
@@ -132,13 +108,6 @@ func (c *Config) checkFunction() error {
 	return nil
 }
 
-func (c *Config) checkRegion() error {
-	if !regionText.MatchString(c.Region) {
-		return fault.New(fault.Invalid, "invalid_region", "is not an AWS region such as us-east-1")
-	}
-	return nil
-}
-
 func (c *Config) checkQualifier() error {
 	if !qualifierText.MatchString(c.Qualifier) {
 		return fault.New(fault.Invalid, "invalid_qualifier", "is neither a version nor an alias")
@@ -146,18 +115,10 @@ func (c *Config) checkQualifier() error {
 	return nil
 }
 
-func (c *Config) checkEndpoint() error {
-	u, err := url.Parse(c.Endpoint)
-	if err != nil || u.User != nil || u.RawQuery != "" {
-		return fault.New(fault.Invalid, "invalid_endpoint", "must have neither credentials nor a query")
-	}
-	return nil
-}
-
 // region returns the function's region.
 func (c *Config) region() string {
-	if c.Region != "" {
-		return c.Region
+	if c.Access.Region != "" {
+		return c.Access.Region
 	}
 	return parseFunction(c.Function).region
 }
@@ -172,10 +133,7 @@ func (c *Config) Address() string {
 	if c.Qualifier != "" {
 		text += ":" + c.Qualifier
 	}
-	if u, err := url.Parse(c.Endpoint); err == nil && c.Endpoint != "" {
-		text += " at " + egress.RedactURL(u)
-	}
-	return text
+	return awscall.Shown(text, c.Endpoint)
 }
 
 // Format prints the address, whatever the verb: the fields hold secrets.
@@ -183,11 +141,3 @@ func (c *Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "lambda 
 
 // LogValue returns the address.
 func (c *Config) LogValue() slog.Value { return slog.StringValue(c.Address()) }
-
-// hidden returns whatever must not be shown.
-func (c *Config) hidden() destination.Hidden {
-	if c.Credentials == nil {
-		return nil
-	}
-	return destination.Hide(c.Credentials.SecretAccessKey.Reveal(), c.Credentials.SessionToken.Reveal())
-}

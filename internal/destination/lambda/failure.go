@@ -12,25 +12,12 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/grapnel/grapnel/internal/destination"
+	"github.com/grapnel/grapnel/internal/destination/awscall"
 )
-
-// maxMessage bounds what is quoted of AWS's error messages, in bytes.
-const maxMessage = 512
 
 // classOf maps error codes of the Invoke API to classes, where the status alone
 // would say something else.
 var classOf = map[string]destination.Class{
-	"ExpiredTokenException":               destination.Credentials,
-	"ExpiredToken":                        destination.Credentials,
-	"InvalidSignatureException":           destination.Credentials,
-	"SignatureDoesNotMatch":               destination.Credentials,
-	"UnrecognizedClientException":         destination.Credentials,
-	"InvalidClientTokenId":                destination.Credentials,
-	"MissingAuthenticationToken":          destination.Credentials,
-	"MissingAuthenticationTokenException": destination.Credentials,
-	"IncompleteSignature":                 destination.Credentials,
-	"IncompleteSignatureException":        destination.Credentials,
-
 	"ResourceConflictException":  destination.FunctionPending,
 	"SnapStartNotReadyException": destination.FunctionPending,
 	"ResourceNotReadyException":  destination.FunctionPending,
@@ -66,21 +53,21 @@ func class(code string, status int) destination.Class {
 	if status == http.StatusGone { // never the function: that would be 404
 		return destination.ServerError
 	}
-	return destination.OfStatus(status)
+	return awscall.Class(code, status)
 }
 
 // failed returns what Do returns for an error of the SDK.
 func (i *invoker) failed(ctx context.Context, err error, want int) error {
-	if _, ok := errors.AsType[*credentialsError](err); ok && ctx.Err() == nil {
-		return &destination.Error{
-			Class: destination.Credentials, Message: "no AWS credentials were found, or they could not be renewed",
-			Err: i.hide.Err(err),
-		}
+	if failure, ok := awscall.NoCredentials(ctx, err, i.hide); ok {
+		return failure
 	}
 	answer, ok := errors.AsType[*awshttp.ResponseError](err)
 	if !ok || answer.Response == nil || answer.HTTPStatusCode() < 100 || answer.HTTPStatusCode()/100 == 2 {
 		if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 			err = send.Err // without the SDK's words around it
+		}
+		if ctx.Err() != nil { // then so does reading, one way or another
+			err = context.Cause(ctx)
 		}
 		return destination.Unanswered(ctx, err, i.hide)
 	}
@@ -95,10 +82,13 @@ func (i *invoker) failed(ctx context.Context, err error, want int) error {
 	}
 	e.Err = i.hide.Err(err)
 	if code != "" {
-		e.Message = i.hide.Text(clip(code + reason(err) + ": " + message))
+		e.Message = awscall.Clip(i.hide.Text(code + reason(err) + ": " + message))
+	}
+	if awscall.Denied(code) {
+		e.Message += "; " + awscall.Allow("lambda:InvokeFunction", i.shown)
 	}
 	if e.Class == destination.Credentials {
-		i.credentials.refresh()
+		i.credentials.Refresh()
 	}
 	return e
 }
@@ -109,11 +99,4 @@ func reason(err error) string {
 		return " (" + string(t.Reason) + ")"
 	}
 	return ""
-}
-
-func clip(text string) string {
-	if len(text) > maxMessage {
-		return strings.ToValidUTF8(text[:maxMessage], "") + "…"
-	}
-	return text
 }

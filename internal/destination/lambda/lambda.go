@@ -7,26 +7,19 @@ package lambda
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
-	"github.com/aws/smithy-go/logging"
 
 	"github.com/grapnel/grapnel/internal/destination"
-	"github.com/grapnel/grapnel/internal/egress"
+	"github.com/grapnel/grapnel/internal/destination/awscall"
 )
 
 // Limits of the Invoke API in bytes.
@@ -40,12 +33,13 @@ const (
 type invoker struct {
 	shown       string // for people
 	client      *lambda.Client
-	credentials *provider
+	credentials *awscall.Chain
 	transport   *http.Transport
 	function    *string
 	qualifier   *string
 	invocation  types.InvocationType
 	maxBody     int
+	request     bool // what is sent is the webhook as it came in
 	hide        destination.Hidden
 	now         func() time.Time
 }
@@ -55,35 +49,19 @@ var _ destination.Closer = (*invoker)(nil)
 // Build makes the destination. It reads the shared AWS configuration files;
 // credentials are looked up when they are first needed.
 func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
-	hide := c.hidden()
-	options := []func(*config.LoadOptions) error{
-		config.WithRegion(c.region()),
-		config.WithHTTPClient(credentialsClient(d.Egress)),
-		config.WithLogger(sdkLogger(d.Log, hide)),
-	}
-	if c.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(c.Profile))
-	}
-	if k := c.Credentials; k != nil {
-		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
-			k.AccessKeyID, k.SecretAccessKey.Reveal(), k.SessionToken.Reveal())))
-	}
-	// The files are read here; nothing waits, so that there is nothing to cancel.
-	loaded, err := config.LoadDefaultConfig(context.Background(), options...)
+	hide := c.Access.Hide()
+	loaded, chain, err := c.Access.Load(d, c.region(), hide)
 	if err != nil {
-		return nil, fmt.Errorf("loading the AWS configuration: %w", hide.Err(err))
-	}
-	limits := egress.Options{IdlePerHost: d.MaxInFlight}
-	if own, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok { // AWS_CA_BUNDLE
-		limits.RootCAs = own.GetTransport().TLSClientConfig.RootCAs
+		return nil, fmt.Errorf("building a lambda destination: %w", err)
 	}
 	i := &invoker{
 		shown:       c.Address(),
-		credentials: &provider{chain: loaded.Credentials},
-		transport:   d.Egress.Transport(limits),
+		credentials: chain,
+		transport:   awscall.Transport(d, loaded),
 		function:    &c.Function,
 		invocation:  types.InvocationTypeRequestResponse,
 		maxBody:     maxSync,
+		request:     c.Payload == formatRequest,
 		hide:        hide,
 		now:         d.Clock(),
 	}
@@ -94,7 +72,6 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 		i.invocation, i.maxBody = types.InvocationTypeEvent, maxAsync
 	}
 	i.client = lambda.NewFromConfig(loaded, func(o *lambda.Options) {
-		o.Credentials = i.credentials
 		o.HTTPClient = client{i.transport}
 		o.Retryer = aws.NopRetryer{}
 		o.RetryMaxAttempts = 1
@@ -104,30 +81,6 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 		}
 	})
 	return i, nil
-}
-
-// credentialsClient returns the client with which the SDK asks for credentials.
-// It alone may reach the credentials services of machine and container, whose
-// addresses are fixed or set by the environment of the process, never by a
-// destination. The SDK wants a client of its own make, to which it adds
-// AWS_CA_BUNDLE.
-func credentialsClient(n *egress.Network) *awshttp.BuildableClient {
-	guarded := n.Transport(egress.Options{Also: []netip.Prefix{
-		netip.MustParsePrefix("169.254.169.254/32"), netip.MustParsePrefix("fd00:ec2::254/128"), // instance
-		netip.MustParsePrefix("169.254.170.2/32"),                                             // ECS
-		netip.MustParsePrefix("169.254.170.23/32"), netip.MustParsePrefix("fd00:ec2::23/128"), // EKS
-		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), // AWS_CONTAINER_CREDENTIALS_FULL_URI
-	}})
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.DialContext, t.Proxy = guarded.DialContext, nil
-	})
-}
-
-// sdkLogger passes what the SDK has to say to the log at level debug.
-func sdkLogger(log *slog.Logger, hide destination.Hidden) logging.Logger {
-	return logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-		log.Debug("AWS SDK", slog.String("text", hide.Text(fmt.Sprintf(format, v...))))
-	})
 }
 
 // client sends the SDK's requests. What it returns of an answer is bounded.
@@ -149,42 +102,21 @@ type bounded struct {
 	io.Closer
 }
 
-// provider makes the errors of a credentials chain known as such.
-type provider struct{ chain aws.CredentialsProvider }
-
-// Retrieve returns the credentials, or a *credentialsError.
-func (p *provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if p.chain == nil {
-		return aws.Credentials{}, &credentialsError{errors.New("there are none")}
-	}
-	found, err := p.chain.Retrieve(ctx)
-	if err != nil {
-		return aws.Credentials{}, &credentialsError{err}
-	}
-	return found, nil
-}
-
-// refresh makes the next Retrieve look again.
-func (p *provider) refresh() {
-	if cache, ok := p.chain.(*aws.CredentialsCache); ok {
-		cache.Invalidate()
-	}
-}
-
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return "no AWS credentials: " + e.err.Error() }
-
-func (e *credentialsError) Unwrap() error { return e.err }
-
 // Do invokes the function.
 func (i *invoker) Do(ctx context.Context, r *destination.Request) (*destination.Response, error) {
-	if len(r.Body) > i.maxBody {
+	payload := r.Body
+	if i.request {
+		var err error
+		if payload, err = requestPayload(r); err != nil {
+			return nil, err
+		}
+	}
+	if len(payload) > i.maxBody {
 		return nil, &destination.Error{Class: destination.TooLarge, Message: fmt.Sprintf(
-			"the message has %d bytes, Lambda takes at most %d", len(r.Body), i.maxBody)}
+			"the message has %d bytes, Lambda takes at most %d", len(payload), i.maxBody)}
 	}
 	out, err := i.client.Invoke(ctx, &lambda.InvokeInput{
-		FunctionName: i.function, Qualifier: i.qualifier, InvocationType: i.invocation, Payload: r.Body,
+		FunctionName: i.function, Qualifier: i.qualifier, InvocationType: i.invocation, Payload: payload,
 	})
 	if err != nil {
 		return nil, i.failed(ctx, err, r.WantBody)

@@ -42,12 +42,13 @@ type call struct {
 func api(tb testing.TB, answer http.HandlerFunc) (url string, calls <-chan call) {
 	tb.Helper()
 	seen := make(chan call, 100)
+	signer := destinationtest.Signer{KeyID: keyID, Key: key, Region: region, Service: "lambda"}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			tb.Errorf("reading the request: %v", err)
 		}
-		if err := checkSigV4(r, body, keyID, key, region); err != nil {
+		if err := signer.Check(r, body); err != nil {
 			tb.Errorf("signature: %v", err)
 			w.Header().Set("X-Amzn-Errortype", "InvalidSignatureException")
 			w.WriteHeader(http.StatusForbidden)
@@ -212,7 +213,11 @@ func TestErrorsOfTheAPIHaveClasses(t *testing.T) {
 			if got.Class != row.want || got.Status != row.status {
 				t.Errorf("%s (%d, in the %s): class %s status %d, want %s", row.code, row.status, where, got.Class, got.Status, row.want)
 			}
-			if got.Message != row.code+": because of this" {
+			want := row.code + ": because of this"
+			if row.code == "AccessDeniedException" {
+				want += "; the policy of the credentials must allow lambda:InvokeFunction on " + arn + " at " + url
+			}
+			if got.Message != want {
 				t.Errorf("%s: message %q", row.code, got.Message)
 			}
 			<-calls
@@ -255,6 +260,61 @@ func TestMessagesOverTheLimitAreNotSent(t *testing.T) {
 		request.Body = request.Body[:limit]
 		if _, err := d.Do(t.Context(), request); err != nil || len((<-calls).body) != limit {
 			t.Errorf("%s: %d bytes: %v", invocation, limit, err)
+		}
+	}
+}
+
+// raw is a webhook as the engine shows it.
+type raw struct {
+	body   string
+	header [][2]string
+}
+
+func (r raw) Body() []byte { return []byte(r.body) }
+
+func (r raw) Header(yield func(name, value string) bool) {
+	for _, h := range r.header {
+		if !yield(h[0], h[1]) {
+			return
+		}
+	}
+}
+
+// What soketi sends to a function, so that a handler which checks the signature
+// over JSON.stringify(payload) works as it is.
+func TestTheRequestFormatIsTheWebhookItself(t *testing.T) {
+	t.Parallel()
+	url, calls := api(t, nil)
+	d := build(t, url, `"function": "`+arn+`", "format": "request", `+keys)
+	for name, row := range map[string]struct {
+		raw  destination.Raw
+		want string
+	}{
+		"as it came in": {
+			raw{`{ "time_ms": 1.50,"x":"<é>\u00e9", "time_ms": 2 }`, [][2]string{
+				{"content-type", "application/json"}, {"X-Pusher-Key", `a"b`}, {"X-Pusher-Signature", "ab12"}, {"X-Two", "1"}, {"X-Two", "2"},
+			}},
+			`{"payload":{ "time_ms": 1.50,"x":"<é>\u00e9", "time_ms": 2 },"headers":{"Content-Type":"application/json",` +
+				`"X-Pusher-Key":"a\"b","X-Pusher-Signature":"ab12","X-Two":"1, 2"}}`,
+		},
+		"no webhook": {nil, `{"payload":{"a": 1},"headers":{"Content-Type":"application/json"}}`},
+	} {
+		r := destinationtest.Request(`{"a": 1}`)
+		r.Raw = row.raw
+		if _, err := d.Do(t.Context(), r); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := string((<-calls).body); got != row.want {
+			t.Errorf("%s: payload\n%s, want\n%s", name, got, row.want)
+		}
+	}
+	for _, body := range []string{"", "a=b", `{"a":`, `{} {}`} {
+		r := destinationtest.Request(`{}`)
+		r.Raw = raw{body: body}
+		_, err := d.Do(t.Context(), r)
+		if got := destinationtest.Failed(t, err); got.Class != destination.InputFailed || len(calls) != 0 {
+			t.Errorf("%q: %v after %d calls, want input_failed and no call", body, got, len(calls))
 		}
 	}
 }
@@ -313,23 +373,8 @@ func TestAddressIsAsMuchOfTheARNAsIsKnown(t *testing.T) {
 	}
 }
 
-// isolate takes the AWS settings of this machine out of the test's way.
-func isolate(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	for _, kv := range os.Environ() {
-		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_") {
-			t.Setenv(name, "")
-		}
-	}
-	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "config"))
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials"))
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	return dir
-}
-
 func TestCredentialsComeFromTheDefaultChain(t *testing.T) {
-	isolate(t)
+	destinationtest.IsolateAWS(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", keyID)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", key)
 	t.Setenv("AWS_SESSION_TOKEN", token)
@@ -347,7 +392,7 @@ func TestCredentialsComeFromTheDefaultChain(t *testing.T) {
 }
 
 func TestCredentialsComeFromAProfile(t *testing.T) {
-	dir := isolate(t)
+	dir := destinationtest.IsolateAWS(t)
 	text := "[default]\naws_access_key_id = WRONG\naws_secret_access_key = WRONG\n" +
 		"[ops]\naws_access_key_id = " + keyID + "\naws_secret_access_key = " + key + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "credentials"), []byte(text), 0o600); err != nil {
@@ -370,7 +415,7 @@ func TestCredentialsComeFromAProfile(t *testing.T) {
 }
 
 func TestNoCredentialsIsAClassOfItsOwn(t *testing.T) {
-	isolate(t)
+	destinationtest.IsolateAWS(t)
 	url, calls := api(t, nil)
 	d := build(t, url, `"function": "`+arn+`"`)
 	_, err := d.Do(t.Context(), destinationtest.Request(`{}`))
@@ -390,7 +435,7 @@ func TestNoCredentialsIsAClassOfItsOwn(t *testing.T) {
 // Keys of a container's role run out: the next attempt asks for new ones. The
 // credentials service is on loopback, which network.allow need not have.
 func TestExpiredCredentialsAreFetchedAgain(t *testing.T) {
-	isolate(t)
+	destinationtest.IsolateAWS(t)
 	var fetched atomic.Int64
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := fetched.Add(1)

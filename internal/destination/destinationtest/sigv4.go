@@ -1,4 +1,4 @@
-package lambda_test
+package destinationtest
 
 import (
 	"crypto/hmac"
@@ -13,9 +13,12 @@ import (
 	"time"
 )
 
-// checkSigV4 verifies a request signed by Signature Version 4 as AWS does: it
-// knows nothing of the code that signed it.
-func checkSigV4(r *http.Request, body []byte, keyID, key, region string) error {
+// Signer is who signs with AWS Signature Version 4, as the other side knows it.
+type Signer struct{ KeyID, Key, Region, Service string }
+
+// Check verifies a signed request as AWS does: it knows nothing of the code that
+// signed it. Header is that of the request as it came, body all of its bytes.
+func (s Signer) Check(r *http.Request, body []byte) error {
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ")
 	if !ok {
 		return errors.New("no SigV4 credentials")
@@ -29,16 +32,16 @@ func checkSigV4(r *http.Request, body []byte, keyID, key, region string) error {
 	if err != nil || time.Since(at).Abs() > 5*time.Minute {
 		return fmt.Errorf("time %q is not now", r.Header.Get("X-Amz-Date"))
 	}
-	scope := at.Format("20060102") + "/" + region + "/lambda/aws4_request"
-	if parts["Credential"] != keyID+"/"+scope {
-		return fmt.Errorf("credential %q, want %s/%s", parts["Credential"], keyID, scope)
+	scope := at.Format("20060102") + "/" + s.Region + "/" + s.Service + "/aws4_request"
+	if parts["Credential"] != s.KeyID+"/"+scope {
+		return fmt.Errorf("credential %q, want %s/%s", parts["Credential"], s.KeyID, scope)
 	}
-	canonical, err := canonicalRequest(r, body, parts["SignedHeaders"])
+	canonical, err := s.canonicalRequest(r, body, parts["SignedHeaders"])
 	if err != nil {
 		return err
 	}
 	text := "AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + hash([]byte(canonical))
-	signing := []byte("AWS4" + key)
+	signing := []byte("AWS4" + s.Key)
 	for word := range strings.SplitSeq(scope, "/") {
 		signing = digest(signing, word)
 	}
@@ -48,7 +51,7 @@ func checkSigV4(r *http.Request, body []byte, keyID, key, region string) error {
 	return nil
 }
 
-func canonicalRequest(r *http.Request, body []byte, signed string) (string, error) {
+func (s Signer) canonicalRequest(r *http.Request, body []byte, signed string) (string, error) {
 	names := strings.Split(signed, ";")
 	if !slices.IsSorted(names) || !slices.Contains(names, "host") || !slices.Contains(names, "x-amz-date") {
 		return "", fmt.Errorf("signed headers %q", signed)
@@ -59,8 +62,14 @@ func canonicalRequest(r *http.Request, body []byte, signed string) (string, erro
 		}
 	}
 	path, query, _ := strings.Cut(r.RequestURI, "?")
+	if s.Service != "s3" { // S3 alone takes the path as it is
+		path = escapeAgain(path)
+	}
+	if sum := r.Header.Get("X-Amz-Content-Sha256"); sum != "" && sum != hash(body) {
+		return "", fmt.Errorf("X-Amz-Content-Sha256 %s is not that of the body", sum)
+	}
 	var b strings.Builder
-	b.WriteString(r.Method + "\n" + escapeAgain(path) + "\n" + canonicalQuery(query) + "\n")
+	b.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(query) + "\n")
 	for _, name := range names {
 		value := r.Host
 		switch name {
@@ -90,7 +99,7 @@ func escapeAgain(path string) string {
 	return b.String()
 }
 
-// canonicalQuery sorts the pairs, which the SDK has escaped strictly already.
+// canonicalQuery sorts the pairs, which must be escaped strictly already.
 func canonicalQuery(query string) string {
 	if query == "" {
 		return ""
