@@ -68,6 +68,9 @@ func (k *checker) ports() {
 	if at.OK("listen", "admin") && c.Listen == c.Admin.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		at.Hint("is the address of the public port too", "give the admin port one of its own", "admin", "listen")
 	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 && at.OK("trusted_proxies") {
+		at.Hint("goes with trusted_proxies: a header is taken from them only", "", "proxy_protocol")
+	}
 	if !loopback(c.Admin.Listen) && at.OK("admin") {
 		if c.Admin.Auth == AuthNone {
 			at.Hint("is refused unless the admin port listens on loopback",

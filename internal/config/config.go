@@ -22,6 +22,7 @@ type Config struct {
 	TLS       *TLS   // of the public port; nil: plain HTTP
 	// TrustedProxies are the networks whose word about the sender is believed.
 	TrustedProxies []netip.Prefix
+	ProxyProtocol  bool // trusted proxies begin connections with a PROXY header
 	Admin          Admin
 	Data           string // directory
 	AWS            AWS
@@ -143,6 +144,9 @@ func (c *Config) Fields() []spec.Field {
 				"sends: the last address in it that is not a trusted proxy's. `allow_ips`, `rate.address` and what is " +
 				"stored go by that. Where there is no `public_url`, `X-Forwarded-Proto` and `X-Forwarded-Host` make " +
 				"the address that providers sign."),
+		spec.Bool("proxy_protocol", &c.ProxyProtocol).Default("false").
+			Doc("Connections from `trusted_proxies` to the public port begin with a header of the PROXY protocol, version " +
+				"1 or 2, which says who made them; one without is closed. From others none is taken."),
 		adminField(&c.Admin),
 		dataField(&c.Data),
 		spec.Object("aws", &c.AWS).Doc("What envelopes and ARNs say."),

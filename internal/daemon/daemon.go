@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -223,7 +224,13 @@ func (d *Daemon) Start(ctx context.Context) error {
 	d.serve("admin port", admin, d.admin)
 	public := d.server(d.ingest)
 	listenOn(public, &d.publicTLS)
-	d.serve("public port", public, d.public)
+	listener := d.public
+	if d.current.Load().config.ProxyProtocol {
+		listener = &proxyListener{Listener: d.public, trusted: func() []netip.Prefix {
+			return unmapped(d.current.Load().config.TrustedProxies)
+		}}
+	}
+	d.serve("public port", public, listener)
 	d.log.InfoContext(ctx, "listening", slog.String("public", d.PublicAddr()), slog.String("admin", d.AdminAddr()),
 		slog.String("data", d.current.Load().config.Data), slog.String("version", d.opts.Version))
 	return nil

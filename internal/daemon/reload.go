@@ -109,6 +109,7 @@ func unchangeable(old, next *config.Config) error {
 		{"admin.listen", old.Admin.Listen == next.Admin.Listen},
 		{"admin.auth", old.Admin.Auth == next.Admin.Auth},
 		{"data", old.Data == next.Data},
+		{"proxy_protocol", old.ProxyProtocol == next.ProxyProtocol},
 		{"tls (with or without)", (old.TLS == nil) == (next.TLS == nil)},
 		{"admin.tls (with or without)", (old.Admin.TLS == nil) == (next.Admin.TLS == nil)},
 	} {
