@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -140,3 +142,31 @@ Ep/Fu28C/FepZNHpIAPWjnMFnDXurlmHBq6vy4e9fzay/vWTOjAfDCn2ykK89P+e
 6wIDAQAB
 -----END PUBLIC KEY-----
 `
+
+// Whatever a message says, only SNS itself is named as an address to fetch, and only to confirm.
+func FuzzConfirmSNS(f *testing.F) {
+	file, _ := loadVectors(f)
+	for _, v := range file.Vectors {
+		if v.Profile == "sns" {
+			f.Add([]byte(v.Body))
+		}
+	}
+	p := signature.Provider{Handshakes: []string{"sns"}}
+	host := regexp.MustCompile(`^sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$`)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		req := snsPost(body)
+		h, ok := p.Handshake(req)
+		if !ok {
+			return
+		}
+		address := h.Confirm(req)
+		if address == "" {
+			return
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" || u.User != nil || !host.MatchString(u.Host) ||
+			u.Query().Get("Action") != "ConfirmSubscription" {
+			t.Fatalf("Confirm = %q", address)
+		}
+	})
+}

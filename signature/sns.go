@@ -237,7 +237,7 @@ func confirmSNS(req *Request) string {
 	}
 	u, ok := plainURL(address)
 	arn := strings.Split(m["TopicArn"], ":")
-	if !ok || len(arn) != 6 || m["Token"] == "" || u.Path != "/" && u.Path != "" {
+	if !ok || len(arn) != 6 || strings.Contains(arn[3], ".") || m["Token"] == "" || u.Path != "/" && u.Path != "" {
 		return ""
 	}
 	host := "sns." + arn[3] + ".amazonaws.com"
