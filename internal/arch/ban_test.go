@@ -227,16 +227,18 @@ var awsNames = regexp.MustCompile(`(?i:aws)|Lambda|lambda|[Dd]ynamo|Sqs|SQS|Sns|
 
 // awsPlaces are where they may be declared. A folder stands for what is below it.
 var awsPlaces = map[string]string{
-	"internal/awsapi":             "the AWS wire API",
-	"internal/destination/lambda": "a kind that calls AWS",
-	"internal/function":           "the Lambda Runtime API",
-	"lambdahttp":                  "the formats of Lambda's HTTP events",
-	"signature":                   "schemes of AWS",
-	"pattern":                     "AWSLimits: the limits that AWS sets on the same patterns",
-	"internal/config":             "the section aws: what envelopes say, and answer: aws",
-	"internal/ingest":             "answer: aws, the statuses and bodies of AWS's inbound webhook functions",
-	"internal/daemon":             "wires the two",
-	"internal/cli":                "writes an example",
+	"internal/awsapi":                 "the AWS wire API",
+	"internal/destination/apigateway": "a kind that calls AWS",
+	"internal/destination/awscall":    "what those kinds share",
+	"internal/destination/lambda":     "a kind that calls AWS",
+	"internal/function":               "the Lambda Runtime API",
+	"lambdahttp":                      "the formats of Lambda's HTTP events",
+	"signature":                       "schemes of AWS",
+	"pattern":                         "AWSLimits: the limits that AWS sets on the same patterns",
+	"internal/config":                 "the section aws: what envelopes say, and answer: aws",
+	"internal/ingest":                 "answer: aws, the statuses and bodies of AWS's inbound webhook functions",
+	"internal/daemon":                 "wires the two",
+	"internal/cli":                    "writes an example",
 }
 
 func TestAWSNamesStayWhereTheyBelong(t *testing.T) {
