@@ -65,6 +65,7 @@ var may = map[string][]string{
 	"internal/destination/slack":           kind(),
 	"internal/destination/pagerduty":       with(kind(), "transform"),
 	"internal/destination/email":           kind(),
+	"internal/destination/exec":            kind(),
 
 	"internal/api":         with(words, "event", "internal/store", "internal/spec"),
 	"internal/api/apitest": with(words, "event", "internal/store", "internal/api"),
@@ -95,7 +96,7 @@ func destinations(more ...string) []string {
 		"internal/destination/sns", "internal/destination/kinesis", "internal/destination/firehose",
 		"internal/destination/states", "internal/destination/s3",
 		"internal/destination/log", "internal/destination/bus", "internal/destination/slack",
-		"internal/destination/pagerduty", "internal/destination/email")
+		"internal/destination/pagerduty", "internal/destination/email", "internal/destination/exec")
 }
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }

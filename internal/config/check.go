@@ -340,12 +340,16 @@ func (k *checker) unknown(at *spec.Place, field, name, what string, known []stri
 // maxListed is up to how many names a hint lists all.
 const maxListed = 12
 
-// forwards checks the buses that destinations name.
+// forwards checks the buses that destinations name, and that those that run commands may.
 func (k *checker) forwards() {
 	for i := range k.c.Destinations {
 		d := &k.c.Destinations[i]
 		if f, ok := d.Config.(Forwarder); ok {
 			k.bus(k.at("destinations", d.Name), f.ForwardsTo())
+		}
+		if r, ok := d.Config.(Runner); ok && r.RunsCommand() && !k.c.Exec.Enabled {
+			k.at("destinations", d.Name).Hint("runs a command, which this file does not allow",
+				"write exec: {enabled: true} at the top level if that is meant", "kind")
 		}
 	}
 }

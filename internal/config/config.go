@@ -28,6 +28,7 @@ type Config struct {
 	AWS            AWS
 	Retention      Retention
 	Network        Network
+	Exec           Exec
 	Buses          []Bus // DefaultBus is always among them
 	Sources        []Source
 	Destinations   []Destination
@@ -70,6 +71,17 @@ type Retention struct {
 // Network says where destinations may connect to.
 type Network struct {
 	Allow []netip.Prefix // private addresses that are allowed all the same
+}
+
+// Exec says whether destinations may run commands on this machine.
+type Exec struct{ Enabled bool }
+
+// Fields describes whether commands may run.
+func (e *Exec) Fields() []spec.Field {
+	return []spec.Field{
+		spec.Bool("enabled", &e.Enabled).Default("false").
+			Doc("Whether destinations of kind `exec` are allowed: who can change this file can then run programs as Grapnel."),
+	}
 }
 
 // Bus is a named stream of events.
@@ -153,6 +165,7 @@ func (c *Config) Fields() []spec.Field {
 		spec.Object("retention", &c.Retention).
 			Doc("How long history is kept. Whichever limit is reached first drops the oldest."),
 		spec.Object("network", &c.Network).Doc("Where destinations may connect to."),
+		spec.Object("exec", &c.Exec).Doc("Whether destinations may run commands on this machine."),
 		spec.Components("buses", &c.Buses, func(b *Bus, name string) { b.Name = name }).
 			Doc("Named streams of events. The bus `default` always exists."),
 		spec.Components("sources", &c.Sources, func(s *Source, name string) { s.Name = name }).

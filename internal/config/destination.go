@@ -26,11 +26,15 @@ type Destination struct {
 // Forwarder is what the configuration of a kind implements that publishes on a bus.
 type Forwarder interface{ ForwardsTo() string }
 
+// Runner is what the configuration of a kind implements that runs programs on this machine. Such
+// destinations are refused unless the file enables them.
+type Runner interface{ RunsCommand() bool }
+
 // MaxTimeout is the longest that one attempt may take.
 const MaxTimeout = 300 * time.Second
 
 // laterKinds are the kinds of destinations of later versions.
-var laterKinds = []string{"channel", "exec", "function"}
+var laterKinds = []string{"channel", "function"}
 
 // allKinds adds the kinds of later versions to those there are.
 func allKinds(kinds []spec.Kind) []spec.Kind {

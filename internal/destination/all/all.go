@@ -8,6 +8,7 @@ import (
 	"github.com/grapnel/grapnel/internal/destination/bus"
 	"github.com/grapnel/grapnel/internal/destination/email"
 	"github.com/grapnel/grapnel/internal/destination/eventbridge"
+	"github.com/grapnel/grapnel/internal/destination/exec"
 	"github.com/grapnel/grapnel/internal/destination/firehose"
 	"github.com/grapnel/grapnel/internal/destination/kinesis"
 	"github.com/grapnel/grapnel/internal/destination/lambda"
@@ -38,6 +39,7 @@ func Kinds() []destination.Kind {
 		slack.Kind(),
 		pagerduty.Kind(),
 		email.Kind(),
+		exec.Kind(),
 		bus.Kind(),
 		log.Kind(),
 	}
