@@ -151,9 +151,9 @@ func class(code string) destination.Class {
 
 // entry is a PutEventsRequestEntry.
 type entry struct {
-	Time         int64 `json:",omitempty"`
+	Time         int64 `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
 	Source       string
-	Resources    []string `json:",omitempty"`
+	Resources    []string `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
 	DetailType   string
 	Detail       string
 	EventBusName string

@@ -140,8 +140,8 @@ func (c *Config) Build(d destination.Deps) (destination.Destination, error) {
 
 // record is a PutRecord request.
 type record struct {
-	StreamName   string `json:",omitempty"`
-	StreamARN    string `json:",omitempty"`
+	StreamName   string `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
+	StreamARN    string `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
 	Data         []byte
 	PartitionKey string
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,8 +47,8 @@ func TestMessagesArePublishedAsConfigured(t *testing.T) {
 		}
 	}
 	with := func(form url.Values, pairs ...string) url.Values {
-		for i := 0; i < len(pairs); i += 2 {
-			form.Set(pairs[i], pairs[i+1])
+		for pair := range slices.Chunk(pairs, 2) {
+			form.Set(pair[0], pair[1])
 		}
 		return form
 	}
@@ -62,7 +63,8 @@ func TestMessagesArePublishedAsConfigured(t *testing.T) {
 			with(plain(topic+".fifo"), "MessageGroupId", "g", "MessageDeduplicationId", id),
 		},
 		"a dead letter": {
-			`"topic": "` + topic + `"`, map[string]string{"B": "", "ERROR_CODE": "TIMEOUT"},
+			`"topic": "` + topic + `"`,
+			map[string]string{"B": "", "ERROR_CODE": "TIMEOUT"},
 			with(plain(topic), "MessageAttributes.entry.2.Name", "ERROR_CODE", "MessageAttributes.entry.2.Value.DataType", "String",
 				"MessageAttributes.entry.2.Value.StringValue", "TIMEOUT"),
 		},

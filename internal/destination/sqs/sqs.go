@@ -169,10 +169,10 @@ const maxAttributes = 10
 
 // message is a SendMessage request.
 type message struct {
-	QueueUrl               string //nolint:staticcheck // SQS spells it so.
+	QueueUrl               string
 	MessageBody            string
-	MessageGroupId         string `json:",omitempty"` //nolint:staticcheck // SQS spells it so.
-	MessageDeduplicationId string `json:",omitempty"` //nolint:staticcheck // SQS spells it so.
+	MessageGroupId         string `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
+	MessageDeduplicationId string `json:",omitempty"` //nolint:tagliatelle // AWS spells it so.
 	MessageAttributes      map[string]attribute
 }
 

@@ -61,7 +61,8 @@ func TestMessagesAreSentAsConfigured(t *testing.T) {
 			message{"URL/123456789012/hooks.fifo", body, "a/b", id, map[string]attribute{"webhook-id": {"String", id}}},
 		},
 		"a dead letter": {
-			`"queue": "URL/123456789012/dead", ` + region, map[string]string{"ERROR_CODE": "TIMEOUT", "RULE_ARN": ""},
+			`"queue": "URL/123456789012/dead", ` + region,
+			map[string]string{"ERROR_CODE": "TIMEOUT", "RULE_ARN": ""},
 			message{
 				"URL/123456789012/dead", body, "", "",
 				map[string]attribute{"webhook-id": {"String", id}, "ERROR_CODE": {"String", "TIMEOUT"}},
