@@ -1,5 +1,6 @@
 // Package signature proves who sent a webhook, and signs webhooks. Providers and their schemes are
-// data; the code knows a few mechanisms (keyed digests, public keys, tokens, JWTs, addresses).
+// data; the code knows a few mechanisms (keyed digests, public keys, tokens, JWTs, addresses, client
+// certificates, and the two schemes of AWS). It fetches nothing: a KeySource or CertSource does.
 //
 // To verify a webhook, make a Verifier once and ask it for each request, with the body as it came:
 //
@@ -45,6 +46,7 @@
 // # Beside the signature
 //
 // A Provider knows where its requests carry the delivery id and the event type, what it expects as
-// an answer, the handshakes by which it verifies an endpoint, and which headers are credentials.
+// an answer, the handshakes by which it verifies an endpoint, how it puts several events into one
+// request, and which headers are credentials.
 // A Signer signs requests in the way of any mac profile, Standard Webhooks among them.
 package signature
