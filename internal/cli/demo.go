@@ -270,7 +270,7 @@ func (d *demo) push(ctx context.Context, secret string) (status int, answer []by
 	if err := s.Sign(req, d.env.Now()); err != nil {
 		return 0, nil, fmt.Errorf("signing the webhook: %w", err)
 	}
-	return post(ctx, http.DefaultClient, req.URL, req)
+	return post(ctx, http.DefaultClient, req.URL, "", req)
 }
 
 // stepForge sends the same, signed with another secret, and looks it up.

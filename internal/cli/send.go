@@ -73,6 +73,9 @@ func (a *app) send(ctx context.Context, name string, s *sending) error {
 		return err
 	}
 	signBase := cmp.Or(strings.TrimSuffix(src.PublicURL, "/"), base)
+	if src.Host != "" && src.PublicURL == "" {
+		signBase = scheme(cfg.TLS) + src.Host
+	}
 	req.URL = signBase + src.Path
 	if err := signLike(src, req, a.env.Now()); err != nil {
 		return err
@@ -85,7 +88,7 @@ func (a *app) send(ctx context.Context, name string, s *sending) error {
 		}
 	}
 	start := a.env.Now()
-	status, answer, err := post(ctx, sender, target, req)
+	status, answer, err := post(ctx, sender, target, src.Host, req)
 	if err != nil {
 		return err
 	}
@@ -170,15 +173,16 @@ func signLike(src *config.Source, req *signature.Request, now time.Time) error {
 	return nil
 }
 
-// post sends the request and returns the answer.
-func post(ctx context.Context, sender *http.Client, target string, req *signature.Request) (status int, answer []byte, err error) {
+// post sends the request and returns the answer. The host is asked for by name;
+// "" stands for that of the target.
+func post(ctx context.Context, sender *http.Client, target, host string, req *signature.Request) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, req.Method, target, bytes.NewReader(req.Body))
 	if err != nil {
 		return 0, nil, fmt.Errorf("making the request: %w", err)
 	}
-	r.Header = req.Header
+	r.Header, r.Host = req.Header, cmp.Or(host, r.Host)
 	response, err := sender.Do(r)
 	if err != nil {
 		if u, ok := err.(*url.Error); ok { //nolint:errorlint // net/http documents this type, unwrapped.
