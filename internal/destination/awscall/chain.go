@@ -135,7 +135,7 @@ func (e *CredentialsError) Unwrap() error { return e.Err }
 // err is none, or if ctx ended first.
 func NoCredentials(ctx context.Context, err error, hide destination.Hidden) (failure *destination.Error, ok bool) {
 	missing, ok := errors.AsType[*CredentialsError](err)
-	if ended := ctx.Err() != nil; ended || !ok {
+	if ctx.Err() != nil || !ok {
 		return nil, false
 	}
 	message := "no AWS credentials were found, or they could not be renewed"
