@@ -136,7 +136,7 @@ func (e *CredentialsError) Unwrap() error { return e.Err }
 func NoCredentials(ctx context.Context, err error, hide destination.Hidden) (failure *destination.Error, ok bool) {
 	missing, ok := errors.AsType[*CredentialsError](err)
 	if ctx.Err() != nil || !ok {
-		return nil, false
+		return nil, false //nolint:nilerr // Whatever else err is, the caller reports.
 	}
 	message := "no AWS credentials were found, or they could not be renewed"
 	if missing.Role != "" {
