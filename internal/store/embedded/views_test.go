@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -22,7 +23,19 @@ import (
 	"github.com/grapnel/grapnel/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that are left over. Each step of a model opens
+// files: ten histories are enough for every day; -rapid.checks asks for more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if !asked {
+		if err := flag.Set("rapid.checks", "10"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func openStore(t *testing.T, cfg embedded.Config) *embedded.Store {
 	t.Helper()
@@ -44,6 +57,9 @@ func openStore(t *testing.T, cfg embedded.Config) *embedded.Store {
 // TestConformanceWithTightMemory runs the suite with bounds that every test meets:
 // the views drop their feeds and read the journal all the time.
 func TestConformanceWithTightMemory(t *testing.T) {
+	if testing.Short() {
+		return // the suite runs with ordinary bounds
+	}
 	t.Parallel()
 	storetest.Run(t, openTight)
 }

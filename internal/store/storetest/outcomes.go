@@ -11,7 +11,7 @@ func outcomeTests() []test {
 	return []test{
 		{"the last outcome decides, with two exceptions", Options{}, outcomeRule},
 		{"a late failure does not bring a canceled delivery back", Options{}, cancelWins},
-		{"a manual retry starts a final delivery anew", Options{SegmentBytes: 4096}, retryRevives},
+		{"a manual retry starts a final delivery anew", Options{SegmentBytes: 16 << 10}, retryRevives},
 		{"outcomes of unknown deliveries change nothing", Options{}, outcomeOfNothing},
 		{"an outcome may stand beside the event that it causes", Options{}, outcomeCausesEvent},
 	}
@@ -123,7 +123,7 @@ func retryRevives(f *fixture) {
 			f.clock.advance(time.Hour)
 			f.wantClaims(f.claim(1, "x"), d.ID)
 			f.commit(f.outcome(d.ID, 2, final))
-			f.fill(20)
+			f.fill(3)
 			if again {
 				f.reopen()
 			}

@@ -337,7 +337,7 @@ func syncInterrupted(f *fixture) {
 }
 
 func claimBacklog(f *fixture) {
-	const n = 5000
+	const n = 2000 // more than any store may want to keep in memory
 	batch := &store.Batch{}
 	for i := range n {
 		e := f.event(f.to("x"))

@@ -15,8 +15,8 @@ import (
 func readTests() []test {
 	return []test{
 		{"what is not there is NotFound", Options{}, readNotFound},
-		{"events share ids and are found by them, oldest first", Options{SegmentBytes: 4096}, readByID},
-		{"a delivery is read with its attempts", Options{SegmentBytes: 4096}, readDelivery},
+		{"events share ids and are found by them, oldest first", Options{SegmentBytes: 6 << 10}, readByID},
+		{"a delivery is read with its attempts", Options{SegmentBytes: 8192}, readDelivery},
 	}
 }
 
@@ -50,7 +50,7 @@ func readByID(f *fixture) {
 	short := event.ID("sixteen chars 16")
 	var want []store.Position
 	shared := f.event().Envelope.ID
-	for i := range 40 {
+	for i := range 31 {
 		e := f.event()
 		switch {
 		case i%10 == 0:

@@ -11,7 +11,7 @@ import (
 
 func scanTests() []test {
 	return []test{
-		{"a scan meets every record once, in order", Options{SegmentBytes: 4096}, scanAll},
+		{"a scan meets every record once, in order", Options{SegmentBytes: 8192}, scanAll},
 		{"a scan ends where fn fails, and goes on from there", Options{SegmentBytes: 4096}, scanStops},
 		{"changed is closed when the horizon moves", Options{}, changedCloses},
 	}
