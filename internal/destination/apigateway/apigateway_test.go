@@ -160,32 +160,32 @@ func TestAClockThatIsWrongIsLearnedFromTheAnswer(t *testing.T) {
 func TestWrongConfigurationsAreRefused(t *testing.T) {
 	t.Parallel()
 	const api = `"url": "https://a1b2.execute-api.us-east-1.amazonaws.com/prod/x"`
-	for config, want := range map[string]string{
-		`{"region": "us-east-1"}`:                                                                                                 "url: is missing",
-		`{` + api + `}`:                                                                                                           "region: is missing",
-		`{` + api + `, "region": "eu-west-1"}`:                                                                                    "differs from the region in the host",
-		`{` + api + `, "region": "US"}`:                                                                                           "not an AWS region",
-		`{` + api + `, "region": "us-east-1", "service": "lambda"}`:                                                               "host is of service execute-api",
-		`{"url": "https://abc.lambda-url.us-east-1.on.aws/", "region": "us-east-1"}`:                                              "host is of service lambda",
-		`{"url": "https://u:p@h.example/", "region": "us-east-1"}`:                                                                "no credentials",
-		`{"url": "https://h.example/a//b", "region": "us-east-1"}`:                                                                "path with //",
-		`{"url": "https://h.example/a/../b", "region": "us-east-1"}`:                                                              "path with //",
-		`{` + api + `, "region": "us-east-1", "method": "post"}`:                                                                  "in capitals",
-		`{` + api + `, "region": "us-east-1", "service": "a b"}`:                                                                  "not the name of a service",
-		`{` + api + `, "region": "us-east-1", "headers": {"authorization": "x"}}`:                                                 "sets itself",
-		`{` + api + `, "region": "us-east-1", "headers": {"a b": "x"}}`:                                                           "not the name of a header",
-		`{` + api + `, "region": "us-east-1", "headers": {"A": "x\r\nB: y"}}`:                                                     "line breaks",
-		`{` + api + `, "region": "us-east-1", "headers": "A"}`:                                                                    "name:value",
-		`{` + api + `, "region": "us-east-1", "headers": "A:b,c"}`:                                                                "name:value",
-		`{` + api + `, "region": "us-east-1", "headers": "Host:b"}`:                                                               "sets itself",
-		`{` + api + `, "region": "us-east-1", "headers": "A:b,a:c"}`:                                                              "twice",
-		`{` + api + `, "region": "us-east-1", "profile": "p", ` + destinationtest.AWSKeys + `}`:                                   "together with credentials",
-		`{` + api + `, "region": "us-east-1", "assume_role": {"arn": "x"}}`:                                                       "the ARN of a role",
-		`{` + api + `, "region": "us-east-1", "assume_role": {"arn": "arn:aws:iam::123456789012:role/r", "session_name": "a b"}}`: "a session name",
+	for _, c := range []struct{ config, want string }{
+		{`{"region": "us-east-1"}`, "url: is missing"},
+		{`{` + api + `}`, "region: is missing"},
+		{`{` + api + `, "region": "eu-west-1"}`, "differs from the region in the host"},
+		{`{` + api + `, "region": "US"}`, "not an AWS region"},
+		{`{` + api + `, "region": "us-east-1", "service": "lambda"}`, "host is of service execute-api"},
+		{`{"url": "https://abc.lambda-url.us-east-1.on.aws/", "region": "us-east-1"}`, "host is of service lambda"},
+		{`{"url": "https://u:p@h.example/", "region": "us-east-1"}`, "no credentials"},
+		{`{"url": "https://h.example/a//b", "region": "us-east-1"}`, "path with //"},
+		{`{"url": "https://h.example/a/../b", "region": "us-east-1"}`, "path with //"},
+		{`{` + api + `, "region": "us-east-1", "method": "post"}`, "in capitals"},
+		{`{` + api + `, "region": "us-east-1", "service": "a b"}`, "not the name of a service"},
+		{`{` + api + `, "region": "us-east-1", "headers": {"authorization": "x"}}`, "sets itself"},
+		{`{` + api + `, "region": "us-east-1", "headers": {"a b": "x"}}`, "not the name of a header"},
+		{`{` + api + `, "region": "us-east-1", "headers": {"A": "x\r\nB: y"}}`, "line breaks"},
+		{`{` + api + `, "region": "us-east-1", "headers": "A"}`, "name:value"},
+		{`{` + api + `, "region": "us-east-1", "headers": "A:b,c"}`, "name:value"},
+		{`{` + api + `, "region": "us-east-1", "headers": "Host:b"}`, "sets itself"},
+		{`{` + api + `, "region": "us-east-1", "headers": "A:b,a:c"}`, "twice"},
+		{`{` + api + `, "region": "us-east-1", "profile": "p", ` + destinationtest.AWSKeys + `}`, "together with credentials"},
+		{`{` + api + `, "region": "us-east-1", "assume_role": {"arn": "x"}}`, "the ARN of a role"},
+		{`{` + api + `, "region": "us-east-1", "assume_role": {"arn": "arn:aws:iam::123456789012:role/r", "session_name": "a b"}}`, "a session name"},
 	} {
-		_, problems := destinationtest.Decode(t, apigateway.Kind(), config)
-		if !strings.Contains(problems, want) {
-			t.Errorf("%s:\n%s\nwant a problem that says %q", config, problems, want)
+		_, problems := destinationtest.Decode(t, apigateway.Kind(), c.config)
+		if !strings.Contains(problems, c.want) {
+			t.Errorf("%s:\n%s\nwant a problem that says %q", c.config, problems, c.want)
 		}
 	}
 }
