@@ -137,7 +137,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		Log:      obs.Component(d.log, "deliver"), DrainTime: d.opts.DrainTime,
 	})
 	d.bus = bus.New(bus.Config{
-		Journal: d.store, Deliverer: d.engine, Metrics: d.metrics,
+		Journal: timed{d.store, d.metrics}, Deliverer: d.engine, Metrics: d.metrics,
 		Log: obs.Component(d.log, "bus"), Now: d.opts.Now,
 	})
 	d.ingest = ingest.New(ingest.Config{
@@ -156,6 +156,22 @@ func (d *Daemon) open(ctx context.Context) error {
 type recorder struct{ d *Daemon }
 
 func (r recorder) Submit(batch *store.Batch, done func(error)) { r.d.bus.Submit(batch, done) }
+
+// timed measures how long events wait for their commit.
+type timed struct {
+	store.Journal
+
+	metrics *obs.Metrics
+}
+
+func (t timed) Append(ctx context.Context, batch *store.Batch) error {
+	began := time.Now()
+	err := t.Journal.Append(ctx, batch)
+	if err == nil {
+		t.metrics.Committed(time.Since(began))
+	}
+	return err
+}
 
 func (d *Daemon) bind(ctx context.Context, cfg *config.Config) error {
 	var lc net.ListenConfig
@@ -185,7 +201,7 @@ func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
 		return dataError(cfg.Data, err)
 	}
 	opened, err := embedded.Open(ctx, embedded.Config{
-		Dir: cfg.Data, Now: d.opts.Now, Log: obs.Component(d.log, "store"),
+		Dir: cfg.Data, Now: d.opts.Now, Log: obs.Component(d.log, "store"), Synced: d.metrics.Synced,
 		SegmentBytes: min(segmentBytes, cfg.Retention.Bytes/8), SegmentAge: min(segmentAge, cfg.Retention.Age/8),
 	})
 	if err != nil {

@@ -219,3 +219,47 @@ func TestTheTokenIsMadeOnceAndOnlyForTheOwner(t *testing.T) {
 		t.Errorf("the token in the file is another one: %v", err)
 	}
 }
+
+// Each figure that a dashboard asks for moves when a webhook passes.
+func TestMetricsMoveWithAWebhook(t *testing.T) {
+	t.Parallel()
+	delivered := make(chan struct{}, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { delivered <- struct{}{} }))
+	defer target.Close()
+	d := start(t, app(target.URL))
+	d.send(t, "/in/github", "d-1", `{"ref":"main"}`)
+	<-delivered
+	var body string
+	wait(t, "the delivery is counted", func() bool {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.AdminAddr()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+d.Token().Reveal())
+		request.Close = true
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = string(text)
+		return strings.Contains(body, `grapnel_deliveries_total{destination="app",state="delivered"} 1`)
+	})
+	for _, want := range []string{
+		`grapnel_events_accepted_total{source="github"} 1`, `grapnel_events_matched_total{rule="all"} 1`,
+		`grapnel_attempts_total{destination="app",result="ok"} 1`, "grapnel_commit_seconds_count 1",
+		`grapnel_accept_to_delivered_seconds_count{destination="app"} 1`, `grapnel_ingest_seconds_count{source="github"} 1`,
+		"grapnel_store_available 1", `grapnel_breaker_state{destination="app"} 0`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if strings.Contains(body, "grapnel_commit_batches_count 0") || strings.Contains(body, "grapnel_journal_bytes 0") {
+		t.Error("commits or bytes are not counted")
+	}
+}

@@ -58,7 +58,7 @@ var rows = []Row{
 	{"grapnel_deliveries_total", "counter", "Deliveries that ended, by destination and final state.", []string{"destination", "state"}},
 	{"grapnel_attempts_total", "counter", "Attempts, by destination and result (ok or an error class).", []string{"destination", "result"}},
 	{"grapnel_panics_total", "counter", "Panics recovered, by component. Each is a bug.", []string{"component"}},
-	{"grapnel_commit_seconds", "histogram", "Time from handing a batch to the journal until it is synced.", nil},
+	{"grapnel_commit_seconds", "histogram", "Time from handing an event to the journal until it is synced.", nil},
 	{"grapnel_commit_batches", "histogram", "Batches that shared one sync.", nil},
 	{"grapnel_ingest_seconds", "histogram", "Time from the last byte of a request until its answer.", []string{"source"}},
 	{"grapnel_attempt_seconds", "histogram", "Duration of an attempt.", []string{"destination"}},

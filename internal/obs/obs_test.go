@@ -21,7 +21,8 @@ func TestEveryMetricOfTheReferenceIsServed(t *testing.T) {
 	m.Handshake("slack", "slack")
 	m.Matched("r")
 	m.Unmatched("default")
-	m.Committed(time.Millisecond, 3)
+	m.Committed(time.Millisecond)
+	m.Synced(3)
 	m.Panicked("deliver")
 	m.Reloaded(true, time.Unix(5, 0))
 	m.Reloaded(false, time.Unix(6, 0))
@@ -47,6 +48,7 @@ func TestEveryMetricOfTheReferenceIsServed(t *testing.T) {
 		`grapnel_attempts_total{destination="crm",result="ok"} 1`,
 		`grapnel_attempts_total{destination="crm",result="timeout"} 1`,
 		`grapnel_deliveries_total{destination="crm",state="delivered"} 2`,
+		"grapnel_commit_seconds_count 1\n", "grapnel_commit_batches_sum 3\n",
 		`grapnel_in_flight{destination="crm"} 2`, "grapnel_config_loaded_timestamp_seconds 5\n",
 	} {
 		if !strings.Contains(body, want) {

@@ -30,12 +30,11 @@ func (m *Metrics) Matched(rule string) { m.matched.WithLabelValues(rule).Inc() }
 // Unmatched counts an event that matched no rule of its bus.
 func (m *Metrics) Unmatched(bus string) { m.unmatched.WithLabelValues(bus).Inc() }
 
-// Committed records one commit: how long its oldest batch waited, and how many
-// batches shared the sync.
-func (m *Metrics) Committed(wait time.Duration, batches int) {
-	m.commit.Observe(wait.Seconds())
-	m.batch.Observe(float64(batches))
-}
+// Committed records how long an event waited until it was synced.
+func (m *Metrics) Committed(wait time.Duration) { m.commit.Observe(wait.Seconds()) }
+
+// Synced records how many batches shared one sync.
+func (m *Metrics) Synced(batches int) { m.batch.Observe(float64(batches)) }
 
 // Panicked counts a recovered panic.
 func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }

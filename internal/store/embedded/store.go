@@ -39,6 +39,9 @@ type Config struct {
 	// ApplyEvery is how often the views are written while nobody asks them,
 	// default 200 ms.
 	ApplyEvery time.Duration
+	// Synced is told, after each sync, how many batches shared it; nil: nobody
+	// is. It runs on the journal's writer and must be quick.
+	Synced func(batches int)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes changes of state; nil means nowhere.
@@ -258,6 +261,9 @@ func (s *Store) persist(ctx context.Context, what string, fn func() error) bool 
 
 // committed hands synced batches to the views. It runs on the journal's writer.
 func (s *Store) committed(commits []*journal.Commit) {
+	if s.cfg.Synced != nil {
+		s.cfg.Synced(len(commits))
+	}
 	n := 0
 	for _, c := range commits {
 		n += len(c.Records)
