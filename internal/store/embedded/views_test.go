@@ -24,13 +24,17 @@ import (
 )
 
 // TestMain looks for goroutines that are left over. Each step of a model opens
-// files: ten histories are enough for every day; -rapid.checks asks for more.
+// files: a few histories are enough for every day; -rapid.checks asks for more.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	asked := false
 	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	checks := "12"
+	if racing || testing.Short() {
+		checks = "4"
+	}
 	if !asked {
-		if err := flag.Set("rapid.checks", "10"); err != nil {
+		if err := flag.Set("rapid.checks", checks); err != nil {
 			panic(err)
 		}
 	}
@@ -55,13 +59,13 @@ func openStore(t *testing.T, cfg embedded.Config) *embedded.Store {
 }
 
 // TestConformanceWithTightMemory runs the suite with bounds that every test meets:
-// the views drop their feeds and read the journal all the time.
+// the views drop their feeds and read the journal all the time. With the race
+// detector the model with tight memory has to do.
 func TestConformanceWithTightMemory(t *testing.T) {
-	if testing.Short() {
-		return // the suite runs with ordinary bounds
-	}
 	t.Parallel()
-	storetest.Run(t, openTight)
+	if !racing && !testing.Short() {
+		storetest.Run(t, openTight)
+	}
 }
 
 func openTight(ctx context.Context, o storetest.Options) (store.Store, error) {

@@ -465,17 +465,25 @@ func (m *model) reopen(t *rapid.T) {
 		if d.Mode != store.Sync || d.State.Final() {
 			continue
 		}
-		rec, err := m.s.Delivery(ctx(), d.ID)
-		for ; err == nil && rec.State != store.Interrupted; rec, err = m.s.Delivery(ctx(), d.ID) {
-			if len(rec.Outcomes) > len(d.Outcomes) {
-				t.Fatalf("sync delivery %s is %s after a reopen", d.ID, rec.State)
-			}
-			<-m.s.Changed()
-		}
-		if err != nil {
-			t.Fatalf("Delivery: %v", err)
-		}
+		rec := m.interrupted(t, d)
 		m.apply(rec.Outcomes[len(rec.Outcomes)-1])
+	}
+}
+
+// interrupted waits until a sync delivery that was found at the start has ended.
+func (m *model) interrupted(t *rapid.T, d *modelDelivery) *store.DeliveryRecord {
+	for {
+		changed := m.s.Changed()
+		rec, err := m.s.Delivery(ctx(), d.ID)
+		switch {
+		case err != nil:
+			t.Fatalf("Delivery: %v", err)
+		case rec.State == store.Interrupted:
+			return rec
+		case len(rec.Outcomes) > len(d.Outcomes):
+			t.Fatalf("sync delivery %s is %s after a reopen", d.ID, rec.State)
+		}
+		<-changed
 	}
 }
 

@@ -321,11 +321,16 @@ func syncInterrupted(f *fixture) {
 	f.commit(f.outcome(answered.ID, 1, store.Delivered))
 	f.reopen()
 	f.wantClaims(f.claim(10, "x", "y", "z"), other.ID)
-	for f.delivery(waiting.ID).State != store.Interrupted {
+	for {
+		changed := f.Changed()
+		state := f.delivery(waiting.ID).State
+		if state == store.Interrupted {
+			break
+		}
 		select {
-		case <-f.Changed():
+		case <-changed:
 		case <-time.After(10 * time.Second):
-			f.Fatalf("the sync delivery is %s, want interrupted", f.delivery(waiting.ID).State)
+			f.Fatalf("the sync delivery is %s, want interrupted", state)
 		}
 	}
 	f.wantState(answered.ID, store.Delivered)
