@@ -37,30 +37,35 @@ func (b *bench) newSetup(capacity int) (setup, error) {
 }
 
 // newStage starts the processes of a turn. On error nothing is left.
-func (b *bench) newStage(ctx context.Context, c contender, capacity int) (st *stage, err error) {
+func (b *bench) newStage(ctx context.Context, c contender, capacity int) (*stage, error) {
 	s, err := b.newSetup(capacity)
 	if err != nil {
 		return nil, err
 	}
-	st = &stage{contender: c, command: b.Command, setup: s}
-	defer func() {
-		if err != nil {
-			st.close()
-		}
-	}()
+	st := &stage{contender: c, command: b.Command, setup: s}
+	if err := st.start(ctx, b.Connections, capacity); err != nil {
+		st.close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// start starts the processes; on error some may run.
+func (st *stage) start(ctx context.Context, connections, capacity int) (err error) {
+	c := st.contender
 	st.setup.Envelope = c.envelope
 	if c.delivers {
-		if st.receiver, err = spawn(ctx, b.Command, roleReceiver, st.setup, startLimit); err != nil {
-			return nil, err
+		if st.receiver, err = spawn(ctx, st.command, roleReceiver, st.setup, startLimit); err != nil {
+			return err
 		}
 		st.setup.Receiver = "http://" + st.receiver.hello.Addr + "/"
 	}
-	if st.subject, err = spawn(ctx, b.Command, c.role, st.setup, startLimit); err != nil {
-		return nil, err
+	if st.subject, err = spawn(ctx, st.command, c.role, st.setup, startLimit); err != nil {
+		return err
 	}
-	t := target{addr: st.subject.hello.Addr, path: ingestPath, secret: s.Secret, message: s.message}
-	st.load, err = newLoad(ctx, t, b.Connections, capacity)
-	return st, err
+	t := target{addr: st.subject.hello.Addr, path: ingestPath, secret: st.setup.Secret, message: st.setup.message}
+	st.load, err = newLoad(ctx, t, connections, capacity)
+	return err
 }
 
 // close ends what still runs and removes the directory.
