@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -313,4 +314,52 @@ func removeViews(tb testing.TB, dir string) {
 			}
 		}
 	}
+}
+
+// BenchmarkBacklog claims and delivers from 200,000 pending deliveries, in batches
+// of 200, and reports what they cost in memory.
+func BenchmarkBacklog(b *testing.B) {
+	const n = 200_000
+	s := openBench(b, b.TempDir())
+	defer s.Close() //nolint:errcheck // a benchmark
+	for i := 0; i < n; {
+		batch := &store.Batch{}
+		for range 1000 {
+			e := sample(i)
+			e.DedupeKey = ""
+			batch.Events = append(batch.Events, e)
+			i++
+		}
+		if err := s.Append(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := s.Events(b.Context(), store.EventQuery{Limit: 1}); err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := s.Claim(b.Context(), store.ClaimRequest{Now: time.Now(), Rooms: []store.Room{{Destination: "d"}}}); err != nil {
+		b.Fatal(err)
+	}
+	var mem runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&mem)
+	done := 0
+	for b.Loop() {
+		claimed, _, err := s.Claim(b.Context(), store.ClaimRequest{
+			Now: time.Now(), Rooms: []store.Room{{Destination: "d", Count: 200, Bytes: 1 << 30}},
+		})
+		if err != nil || len(claimed) == 0 {
+			b.Fatal(len(claimed), err)
+		}
+		outcomes := &store.Batch{Reserve: true}
+		for _, c := range claimed {
+			outcomes.Outcomes = append(outcomes.Outcomes, delivered(c.Delivery.ID))
+		}
+		if err := s.Append(b.Context(), outcomes); err != nil {
+			b.Fatal(err)
+		}
+		done += len(claimed)
+	}
+	b.ReportMetric(float64(done)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(float64(mem.HeapAlloc)/(1<<20), "heap-MB")
 }
