@@ -151,16 +151,36 @@ func (l *live) raiseFloor(at store.Position) {
 // below returns up to n deliveries that are not final and whose events are below
 // end, leased ones included.
 func (l *live) below(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
-	err = l.use(ctx, func() (err error) {
-		if l.stuck() {
-			if err := l.flush(ctx); err != nil {
-				return errors.Join(errStuck, err) // what has expired would be named again and again
+	for ready := false; !ready && err == nil; {
+		err = l.use(ctx, func() (err error) {
+			if ready, err = l.unstick(ctx); ready {
+				out, err = l.belowLocked(ctx, end, n)
 			}
-		}
-		out, err = l.belowLocked(ctx, end, n)
-		return err
-	})
+			return err
+		})
+	}
 	return out, err
+}
+
+// unstick writes what waits in a view that could not be written the last time,
+// and reads on: what has expired would be named again and again, and what waits
+// in the feed would not be seen. It reports false if the view has to catch up
+// first, and errStuck if it still cannot be written.
+func (l *live) unstick(ctx context.Context) (ready bool, err error) {
+	if !l.stuck() {
+		return true, nil
+	}
+	if err := l.flush(ctx); err != nil {
+		return false, errors.Join(errStuck, err)
+	}
+	l.reportLocked(ctx, nil)
+	if err := l.drain(ctx, l.history); err != nil {
+		return false, err
+	}
+	if l.stuck() {
+		return false, errStuck
+	}
+	return l.behind == nil, nil
 }
 
 func (l *live) belowLocked(ctx context.Context, end store.Position, n int) (out []deliveryRow, err error) {
