@@ -222,9 +222,6 @@ func (d *Daemon) source(cfg *config.Config, c *config.Source) (ingest.Source, er
 		Rate: c.Rate.Source.PerSecond(), Burst: burst(c.Rate.Source.PerSecond()),
 		Redeliver: c.Duplicates == config.DeliverDuplicates, Answer: answerer(&c.Answer, &info),
 	}
-	if s.PublicURL == "" {
-		s.PublicURL = cfg.PublicURL
-	}
 	if s.EventSource == "" {
 		s.EventSource = info.Source
 	}

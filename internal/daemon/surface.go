@@ -212,9 +212,6 @@ func (s surface) Sources() []api.Source {
 		p := c.ProviderInfo()
 		base := c.PublicURL
 		if base == "" {
-			base = cfg.PublicURL
-		}
-		if base == "" {
 			base = scheme(cfg.TLS) + reachable(s.PublicAddr())
 		}
 		src := api.Source{
